@@ -1,0 +1,1 @@
+"""Everything that imports Dagster: one module a Dagster concept."""

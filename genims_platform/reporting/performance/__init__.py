@@ -1,0 +1,1 @@
+"""Manufacturing performance: OEE, production, downtime, quality, labour, energy and safety by day."""

@@ -1,0 +1,259 @@
+"""Every environment variable of the platform, typed, with its default.
+
+Values come from the environment, then `.env`, then `.genims/local.env` (written by `genims local up`), then the
+defaults below. This module is the only reader of the environment; other code receives a `Settings` or a part of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import time, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+LOCAL_ENV = Path(".genims/local.env")
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=1)]
+
+SOURCE_NAMES = (
+    "master",
+    "operational",
+    "mes",
+    "erp",
+    "financial",
+    "wms",
+    "tms",
+    "cmms",
+    "crm",
+    "service",
+    "hcm",
+    "supplier",
+    "qms",
+)
+"""Short names of the 13 source databases, as used in table references such as `mes.work_orders`."""
+
+
+class SettingsError(ValueError):
+    """One or more variables hold a value that cannot be used; the message names variable, value and expectation."""
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """Address and account of one PostgreSQL database; the password never appears in its repr."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+
+    @property
+    def address(self) -> str:
+        """`database at host:port`, safe to print."""
+        return f"{self.database} at {self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class MySQLServer:
+    """Address, account and limits of one MySQL database; the password never appears in its repr."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+    charset: str = "utf8mb4"
+    timeout: int = 30
+    ssl_ca: Path | None = None
+    pool_max: int = 5
+
+    @property
+    def address(self) -> str:
+        """`database at host:port`, safe to print."""
+        return f"{self.database} at {self.host}:{self.port}"
+
+
+class Settings(BaseSettings):
+    """All variables. Field names are the variable names in lower case; see `.env.example` for their meaning."""
+
+    model_config = SettingsConfigDict(
+        env_file=(LOCAL_ENV, ".env"),
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    mysql_reporting_host: str = "127.0.0.1"
+    mysql_reporting_port: Port = 3306
+    mysql_reporting_db: str = "genims_reporting_db"
+    mysql_reporting_user: str = "genims"
+    mysql_reporting_password: SecretStr = SecretStr("")
+    mysql_reporting_charset: str = "utf8mb4"
+    mysql_reporting_timeout: Seconds = 30
+    mysql_reporting_ssl_ca: Path | None = None
+
+    mysql_audit_host: str = "127.0.0.1"
+    mysql_audit_port: Port = 3306
+    mysql_audit_db: str = "genims_audit_db"
+    mysql_audit_user: str = "genims"
+    mysql_audit_password: SecretStr = SecretStr("")
+    mysql_audit_charset: str = "utf8mb4"
+    mysql_audit_timeout: Seconds = 30
+    mysql_audit_ssl_ca: Path | None = None
+
+    pg_host: str = "127.0.0.1"
+    pg_port: Port = 5432
+    pg_user: str = "genims"
+    pg_password: SecretStr = SecretStr("")
+    pg_replica_host: str | None = None
+    pg_replica_port: Port | None = None
+    pg_replica_user: str | None = None
+    pg_replica_password: SecretStr | None = None
+    pg_master_db: str = "genims_master_db"
+    pg_operational_db: str = "genims_operational_db"
+    pg_mes_db: str = "genims_mes_db"
+    pg_erp_db: str = "genims_erp_db"
+    pg_financial_db: str = "genims_financial_db"
+    pg_wms_db: str = "genims_wms_db"
+    pg_tms_db: str = "genims_tms_db"
+    pg_cmms_db: str = "genims_cmms_db"
+    pg_crm_db: str = "genims_crm_db"
+    pg_service_db: str = "genims_service_db"
+    pg_hcm_db: str = "genims_hcm_db"
+    pg_supplier_db: str = "genims_supplier_db"
+    pg_qms_db: str = "genims_qms_db"
+
+    dagster_pg_host: str | None = None
+    dagster_pg_port: Port | None = None
+    dagster_pg_user: str | None = None
+    dagster_pg_password: SecretStr | None = None
+    dagster_pg_db: str = "genims_dagster"
+
+    etl_reporting_interval: Literal[3600] = 3600
+    etl_audit_interval: Seconds = 60
+    etl_batch_size: Annotated[int, Field(ge=1, le=1000)] = 1000
+    etl_log_dir: Path = Path("logs/etl/")
+    etl_error_threshold: Annotated[int, Field(ge=1)] = 2
+    data_sync_timeout: Seconds = 300
+    data_sync_retry_count: Annotated[int, Field(ge=0, le=20)] = 3
+    data_sync_retry_delay: Annotated[float, Field(ge=0)] = 5
+
+    backup_enabled: bool = False
+    backup_daily_time: time = time(2, 0)
+    backup_reporting_retention: Annotated[int, Field(ge=1)] = 30
+    backup_audit_retention: Annotated[int, Field(ge=2555)] = 2555
+    backup_azure_container: str = "genims-backups"
+
+    mes_currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "INR"
+    genims_executor: Literal["in_process", "multiprocess"] = "in_process"
+    genims_webserver_port: Port = 3000
+
+    @field_validator("mysql_reporting_ssl_ca", "mysql_audit_ssl_ca")
+    @classmethod
+    def _certificate_exists(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"a readable certificate file; {info.field_name} names none")
+        return value
+
+    @property
+    def mysql_reporting(self) -> MySQLServer:
+        """The reporting database."""
+        return MySQLServer(
+            self.mysql_reporting_host,
+            self.mysql_reporting_port,
+            self.mysql_reporting_user,
+            self.mysql_reporting_password.get_secret_value(),
+            self.mysql_reporting_db,
+            self.mysql_reporting_charset,
+            self.mysql_reporting_timeout,
+            self.mysql_reporting_ssl_ca,
+            pool_max=5,
+        )
+
+    @property
+    def mysql_audit(self) -> MySQLServer:
+        """The audit database."""
+        return MySQLServer(
+            self.mysql_audit_host,
+            self.mysql_audit_port,
+            self.mysql_audit_user,
+            self.mysql_audit_password.get_secret_value(),
+            self.mysql_audit_db,
+            self.mysql_audit_charset,
+            self.mysql_audit_timeout,
+            self.mysql_audit_ssl_ca,
+            pool_max=3,
+        )
+
+    def source_database(self, name: str) -> str:
+        """Database name that this deployment uses for the source with this short name (`mes` → `genims_mes_db`)."""
+        return str(getattr(self, f"pg_{name}_db"))
+
+    def source_primary(self, name: str) -> PostgresServer:
+        """The writable server of a source: where its schema is created and simulated changes are made."""
+        return PostgresServer(
+            self.pg_host, self.pg_port, self.pg_user, self.pg_password.get_secret_value(), self.source_database(name)
+        )
+
+    def source(self, name: str) -> PostgresServer:
+        """The server that reports read a source from: the replica where one is set, else the primary."""
+        primary = self.source_primary(name)
+        if self.pg_replica_host is None:
+            return primary
+        return PostgresServer(
+            self.pg_replica_host,
+            self.pg_replica_port or primary.port,
+            self.pg_replica_user or primary.user,
+            primary.password if self.pg_replica_password is None else self.pg_replica_password.get_secret_value(),
+            primary.database,
+        )
+
+    @property
+    def dagster_storage(self) -> PostgresServer:
+        """Where Dagster keeps runs and events: `DAGSTER_PG_*`, by default a database beside the sources."""
+        password = self.pg_password if self.dagster_pg_password is None else self.dagster_pg_password
+        return PostgresServer(
+            self.dagster_pg_host or self.pg_host,
+            self.dagster_pg_port or self.pg_port,
+            self.dagster_pg_user or self.pg_user,
+            password.get_secret_value(),
+            self.dagster_pg_db,
+        )
+
+    @property
+    def retry_delay(self) -> timedelta:
+        """Pause between two attempts after a transient error."""
+        return timedelta(seconds=self.data_sync_retry_delay)
+
+
+def load_settings(overrides: Mapping[str, object] | None = None) -> Settings:
+    """Read the settings; `overrides` (by field name) win over every file and variable.
+
+    Raises:
+        SettingsError: one line a wrong variable: its name, the value given (secrets hidden) and what is expected.
+    """
+    try:
+        return Settings(**dict(overrides or {}))  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def _explain(problem: Mapping[str, object]) -> str:
+    location = problem.get("loc")
+    name = str(location[0]).upper() if isinstance(location, tuple) and location else "?"
+    secret = "PASSWORD" in name
+    value = "(hidden)" if secret else repr(problem.get("input"))
+    return f"{name}={value}: {problem.get('msg')}"
