@@ -84,7 +84,7 @@ class Table(_Fact):
     columns: tuple[Column, ...]
 
     @property
-    def schema(self) -> dict[str, pl.DataType]:
+    def polars_schema(self) -> dict[str, pl.DataType]:
         """Column name → Polars type, in table order."""
         return {column.name: column.dtype for column in self.columns}
 
