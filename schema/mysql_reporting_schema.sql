@@ -174,7 +174,7 @@ CREATE TABLE labor_efficiency_daily (
 
 CREATE TABLE energy_consumption_daily (
   energy_date DATE NOT NULL COMMENT 'the day',
-  line_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'machine line as in 4.1',
+  line_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'line of the machine',
   factory_id VARCHAR(50) COLLATE utf8mb4_bin NULL COMMENT 'master.production_lines.factory_id, else operational.scada_machine_data.factory_id',
   line_name VARCHAR(200) NULL COMMENT 'master.production_lines.line_name',
   machine_count INT NOT NULL COMMENT 'covered machines',
@@ -438,7 +438,7 @@ CREATE TABLE profit_and_loss_daily (
   other_income_inr DECIMAL(18,2) NULL COMMENT 'INR: posted ledger amounts revenue of financial.chart_of_accounts.account_type ''revenue'' other than account_code 4000..4110',
   tax_inr DECIMAL(18,2) NULL COMMENT 'INR: posted ledger amounts expense of accounts whose financial.chart_of_accounts.account_name contains ''tax'' and financial.chart_of_accounts.account_type is ''expense''',
   net_income_inr DECIMAL(18,2) NULL COMMENT 'operating income + other income - tax; NULL while tax_inr is NULL (may be negative)',
-  budget_revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: 4.19 budget of account_type ''revenue'' of the factory''s cost centres for the month / days of the month',
+  budget_revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: budget (budget_vs_actual) of account_type ''revenue'' of the factory''s cost centres for the month / days of the month',
   revenue_vs_budget_inr DECIMAL(18,2) NULL COMMENT 'revenue - budget_revenue_inr (may be negative)',
   mtd_revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: sum of revenue_inr from the first of the month to the day',
   source_row_count INT NOT NULL COMMENT 'rows: recognised line splits',
@@ -457,7 +457,7 @@ CREATE TABLE cost_analysis_daily (
   material_returned_inr DECIMAL(18,2) NULL COMMENT 'INR: order cost returned',
   material_net_inr DECIMAL(18,2) NULL COMMENT 'INR: issued - returned (missing side = 0 when the other exists) (may be negative)',
   labor_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: order cost labour',
-  overhead_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: maintenance cost of factory and day (as 4.16) x mes.work_orders.run_time_minutes of the product''s completed orders / those of the factory; no completed order that day: not absorbed',
+  overhead_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: maintenance cost of factory and day (as in profit_and_loss_daily) x mes.work_orders.run_time_minutes of the product''s completed orders / those of the factory; no completed order that day: not absorbed',
   actual_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: material net + labour + overhead (NULL parts left out, at least one present)',
   actual_unit_cost_inr DECIMAL(18,4) NULL COMMENT 'INR/piece: actual_cost_inr / units_good',
   standard_unit_cost_inr DECIMAL(18,4) NULL COMMENT 'INR/piece: finished material of the product',
@@ -757,7 +757,7 @@ CREATE TABLE finished_goods_warehouse (
   shipped_30d_qty DECIMAL(18,4) NOT NULL COMMENT 'pieces: tms.shipment_lines.quantity, tms.shipments.ship_date in the last 30 days, plant by plant of the warehouse',
   days_of_cover DECIMAL(14,2) NULL COMMENT 'days: stock_qty / (shipped_30d_qty / 30)',
   overstock_qty DECIMAL(18,4) NULL COMMENT 'pieces: max(0, stock_qty - maximum_stock)',
-  stock_status VARCHAR(14) NULL COMMENT 'as 4.24',
+  stock_status VARCHAR(14) NULL COMMENT 'as in inventory_value_summary',
   source_row_count INT NOT NULL COMMENT 'rows: erp.inventory_balances + wms.warehouse_inventory rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (stock_date, plant_id, material_id)
@@ -785,7 +785,7 @@ CREATE TABLE raw_material_warehouse (
   next_po_date DATE NULL COMMENT 'min of these erp.purchase_order_lines.delivery_date',
   last_purchase_price_inr DECIMAL(18,4) NULL COMMENT 'INR: erp.purchase_order_lines.unit_price of the latest erp.purchase_orders.po_date, else erp.materials.last_purchase_price',
   suggested_order_qty DECIMAL(18,4) NULL COMMENT 'if stock <= reorder point - max(erp.materials.maximum_stock - stock_qty, erp.materials.minimum_order_quantity) rounded up to erp.materials.order_multiple, else 0',
-  stock_status VARCHAR(14) NULL COMMENT 'as 4.24',
+  stock_status VARCHAR(14) NULL COMMENT 'as in inventory_value_summary',
   source_row_count INT NOT NULL COMMENT 'rows: erp.inventory_balances + wms.warehouse_inventory rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (stock_date, plant_id, material_id)

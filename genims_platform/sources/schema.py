@@ -120,7 +120,7 @@ def _create_source(name: str, server: PostgresServer) -> Created:
     connection = connect(server)
     try:
         with connection, connection.cursor() as cursor:
-            existing = _live_columns(connection)
+            existing = live_columns(connection)
             missing = {table: facts for table, facts in catalogue()[name].items() if table not in existing}
             statements = [s for table, facts in missing.items() for s in _table_ddl(name, table, facts)]
             if statements:
@@ -175,7 +175,7 @@ def _names(columns: Sequence[str]) -> sql.Composable:
     return sql.SQL(", ").join(sql.Identifier(column) for column in columns)
 
 
-def _live_columns(connection: extensions.connection) -> dict[str, dict[str, str]]:
+def live_columns(connection: extensions.connection) -> dict[str, dict[str, str]]:
     """Table → column → type, spelt as in the catalogue."""
     live: dict[str, dict[str, str]] = {}
     with connection.cursor() as cursor:
@@ -203,7 +203,7 @@ def _check_source(name: str, server: PostgresServer, read_columns: Mapping[str, 
         yield Finding(severity, "missing_database", server.database, None, None, server.database, None, message)
         return
     try:
-        live = _live_columns(connection)
+        live = live_columns(connection)
     finally:
         connection.close()
     for table, facts in catalogue()[name].items():

@@ -1,0 +1,196 @@
+"""Lazy reading of source tables: Polars asks for columns, connectorx selects those, for one span of time."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import quote
+
+import connectorx
+import polars as pl
+from polars.io.plugins import register_io_source
+from psycopg2 import errors
+from sqlglot import exp
+
+from genims_platform.settings import PostgresServer, Settings
+from genims_platform.sources.catalogue import source_table
+from genims_platform.sources.connection import connect
+from genims_platform.sources.schema import live_columns
+from genims_platform.sources.scope import Everything, Scope, Span
+
+Parameters = Mapping[str, object]
+
+
+class SourceDriftError(RuntimeError):
+    """A live source lacks a table or column that is read, or a column changed its type."""
+
+
+class SourceReadError(RuntimeError):
+    """Reading a source failed after the connection stood; the message names table and cause."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A model's claim on a source table: `Annotated[pl.LazyFrame, Read("mes.work_orders", Between("actual_end_time"))]`.
+
+    Columns are not listed: Polars finds out which ones the model uses.
+    """
+
+    table: str
+    scope: Scope = field(default_factory=Everything)
+
+    @property
+    def database(self) -> str:
+        """Short name of the database."""
+        return self.table.partition(".")[0]
+
+
+class Sources(Protocol):
+    """What models and checks need of the sources; tests may pass frames instead of a server."""
+
+    def scan(self, read: Read, span: Span) -> pl.LazyFrame:
+        """The rows of one table for a span, in catalogue types, read when collected."""
+        ...
+
+    def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
+        """The result of one bound SQL statement; the second, independent way to a figure that checks use."""
+        ...
+
+
+class SourceReader:
+    """Reads the live PostgreSQL sources (the replica where one is set).
+
+    `rows_read` counts rows by table over the life of the reader.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._live: dict[str, Mapping[str, Mapping[str, str]]] = {}
+        self._lock = threading.Lock()
+        self.rows_read: Counter[str] = Counter()
+
+    def scan(self, read: Read, span: Span) -> pl.LazyFrame:
+        """The rows of one table for a span as a LazyFrame that selects only the columns it is asked for."""
+        schema = source_table(read.table).polars_schema
+
+        def fetch(columns: list[str]) -> pl.DataFrame:
+            frame = self._fetch(read, span, columns)
+            return frame.cast({name: schema[name] for name in frame.columns})
+
+        return lazy_source(read.table, schema, fetch)
+
+    def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
+        """Run one statement with bound `parameters` and return its rows.
+
+        Raises:
+            SourceUnavailableError: the database cannot be reached.
+            SourceDriftError: a table or column named in the statement is missing.
+        """
+        connection = connect(self._settings.source(database))
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, dict(parameters))
+                names = [column.name for column in cursor.description or ()]
+                return pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
+        except (errors.UndefinedTable, errors.UndefinedColumn) as error:
+            raise SourceDriftError(f"{self._settings.source(database).address}: {error.diag.message_primary}") from None
+        finally:
+            connection.close()
+
+    def _fetch(self, read: Read, span: Span, columns: list[str]) -> pl.DataFrame:
+        server = self._settings.source(read.database)
+        self._require_columns(read, server, columns)
+        table = read.table.partition(".")[2]
+        statement = (
+            exp.select(*(exp.column(name, quoted=True) for name in columns))
+            .from_(exp.to_table(f'"{table}"', dialect="postgres"))
+            .where(read.scope.predicate(span))
+            .sql("postgres")
+        )
+        try:
+            frame = connectorx.read_sql(
+                _address(server),
+                statement,
+                return_type="polars",
+                pre_execution_query=f"SET statement_timeout = '{self._settings.data_sync_timeout}s'",
+            )
+        except RuntimeError as error:
+            raise SourceReadError(f"{server.address}: reading {table} failed: {_first_line(error)}") from None
+        with self._lock:
+            self.rows_read[read.table] += frame.height
+        return frame
+
+    def _require_columns(self, read: Read, server: PostgresServer, columns: list[str]) -> None:
+        table = read.table.partition(".")[2]
+        live = self._live_columns(read.database, server).get(table)
+        if live is None:
+            raise SourceDriftError(
+                f"{server.address} has no table {table}, which reports read; run `genims sources check`"
+            )
+        expected = {column.name: column.type for column in source_table(read.table).columns}
+        wrong = [
+            f"{table}.{name} is {live.get(name, 'missing')}, expected {expected[name]}"
+            for name in columns
+            if live.get(name) != expected[name]
+        ]
+        if wrong:
+            raise SourceDriftError(f"{server.address}: {'; '.join(wrong)}; run `genims sources check`")
+
+    def _live_columns(self, database: str, server: PostgresServer) -> Mapping[str, Mapping[str, str]]:
+        with self._lock:
+            if database not in self._live:
+                # connectorx keeps retrying a refused connection for 30 s; this one fails at once, with a reason.
+                connection = connect(server)
+                try:
+                    self._live[database] = live_columns(connection)
+                finally:
+                    connection.close()
+            return self._live[database]
+
+
+class EmptySources:
+    """Sources without a row. `columns_read` records what a model asks for: table → columns."""
+
+    def __init__(self) -> None:
+        self.columns_read: dict[str, frozenset[str]] = {}
+
+    def scan(self, read: Read, span: Span) -> pl.LazyFrame:  # noqa: ARG002
+        """An empty table in catalogue types."""
+        schema = source_table(read.table).polars_schema
+
+        def fetch(columns: list[str]) -> pl.DataFrame:
+            self.columns_read[read.table] = self.columns_read.get(read.table, frozenset()) | frozenset(columns)
+            return pl.DataFrame(schema={name: schema[name] for name in columns})
+
+        return lazy_source(read.table, schema, fetch)
+
+    def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:  # noqa: ARG002
+        """No rows."""
+        return pl.DataFrame()
+
+
+def lazy_source(
+    name: str, schema: Mapping[str, pl.DataType], fetch: Callable[[list[str]], pl.DataFrame]
+) -> pl.LazyFrame:
+    """A LazyFrame over `fetch`, which is called with the columns that the query uses."""
+
+    def source(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        # A query that only counts rows asks for no column at all; the first one stands in for it.
+        frame = fetch(list(schema)[:1] if with_columns == [] else list(with_columns or schema))
+        if predicate is not None:
+            frame = frame.filter(predicate)
+        yield frame if n_rows is None else frame.head(n_rows)
+
+    return register_io_source(source, schema=dict(schema), is_pure=True, explain_name=name)
+
+
+def _address(server: PostgresServer) -> str:
+    user, password = quote(server.user, safe=""), quote(server.password, safe="")
+    return f"postgresql://{user}:{password}@{server.host}:{server.port}/{quote(server.database, safe='')}"
+
+
+def _first_line(error: RuntimeError) -> str:
+    return (str(error).splitlines() or ["no reason given"])[0]

@@ -1,0 +1,113 @@
+"""Which rows of a source table a model needs for a span of time, as SQL predicates.
+
+connectorx cannot bind parameters, so the predicate is built as a syntax tree: identifiers come from the source
+catalogue and are quoted, and the only values are instants that the platform itself computed.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlglot import exp
+
+NO_TIME = timedelta()
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open span of source time [start, end), naive UTC."""
+
+    start: datetime
+    end: datetime
+
+
+class Scope(ABC):
+    """A rule that selects rows of one table for a span."""
+
+    @abstractmethod
+    def predicate(self, span: Span) -> exp.Expression:
+        """The rows for this span, as an SQL condition."""
+
+    def __or__(self, other: "Scope") -> "Scope":
+        """Rows that either rule selects."""
+        return _Either(self, other)
+
+
+@dataclass(frozen=True)
+class Everything(Scope):
+    """All rows: master data and tables that only know their present state."""
+
+    def predicate(self, span: Span) -> exp.Expression:  # noqa: ARG002
+        """Always true."""
+        return exp.true()
+
+
+@dataclass(frozen=True)
+class Between(Scope):
+    """Rows whose `column` lies in the span, widened by `before` and `after`."""
+
+    column: str
+    before: timedelta = field(default=NO_TIME)
+    after: timedelta = field(default=NO_TIME)
+
+    def predicate(self, span: Span) -> exp.Expression:
+        """`column >= start - before AND column < end + after`."""
+        column = _column(self.column)
+        return exp.and_(column >= _instant(span.start - self.before), column < _instant(span.end + self.after))
+
+
+@dataclass(frozen=True)
+class Until(Scope):
+    """Rows whose `column` lies before the end of the span: running totals and latest values."""
+
+    column: str
+
+    def predicate(self, span: Span) -> exp.Expression:
+        """`column < end`."""
+        return _column(self.column) < _instant(span.end)
+
+
+@dataclass(frozen=True)
+class Overlapping(Scope):
+    """Rows whose interval [`start`, `end`) touches the span."""
+
+    start: str
+    end: str
+
+    def predicate(self, span: Span) -> exp.Expression:
+        """`start < span end AND end > span start`."""
+        return exp.and_(_column(self.start) < _instant(span.end), _column(self.end) > _instant(span.start))
+
+
+@dataclass(frozen=True)
+class KeyIn(Scope):
+    """Rows whose `column` holds a key of the rows that `scope` selects from `table` of the same database."""
+
+    column: str
+    table: str
+    key: str
+    scope: Scope
+
+    def predicate(self, span: Span) -> exp.Expression:
+        """`column IN (SELECT key FROM table WHERE …)`."""
+        keys = (
+            exp.select(_column(self.key)).from_(exp.to_table(self.table, quoted=True)).where(self.scope.predicate(span))
+        )
+        return exp.In(this=_column(self.column), query=exp.Subquery(this=keys))
+
+
+@dataclass(frozen=True)
+class _Either(Scope):
+    left: Scope
+    right: Scope
+
+    def predicate(self, span: Span) -> exp.Expression:
+        return exp.or_(self.left.predicate(span), self.right.predicate(span))
+
+
+def _column(name: str) -> exp.Column:
+    return exp.column(name, quoted=True)
+
+
+def _instant(value: datetime) -> exp.Cast:
+    return exp.cast(exp.Literal.string(value.isoformat(sep=" ")), exp.DataType.Type.TIMESTAMP)
