@@ -1,0 +1,227 @@
+"""What must hold for a slice before it is published, evaluated on the rows that are about to be loaded.
+
+Five checks a table: `rows` (the keys equal those found by separate SQL on the sources), `keys` (no NULL where the
+schema forbids it, primary key unique), `values` (identities between columns; ranges of the schema), `reconcile`
+(totals equal separate SQL on the sources) and `orphans` (keys that match no master row). A failed one is an error and
+blocks publication, except ranges and orphans, which only warn.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from genims_platform.mysql.contract import TableContract
+from genims_platform.reporting import kpi
+from genims_platform.reporting.periods import Window
+from genims_platform.sources.reader import Sources
+
+Expected = Callable[[Sources, Window], pl.DataFrame]
+"""A second way to a figure: reads the sources by SQL and returns a row a period (and key)."""
+
+CheckName = Literal["rows", "keys", "values", "reconcile", "orphans"]
+CHECK_NAMES: tuple[CheckName, ...] = ("rows", "keys", "values", "reconcile", "orphans")
+_SAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """Totals a period that must equal `expected`, which returns the period column and one column a measure.
+
+    `measures` says how a total is formed from the table's rows; by default it is the sum of the column of that name.
+    Totals of counts are exact, others may differ by `tolerance` for each row of the period, for rounding at load.
+    """
+
+    name: str
+    expected: Expected
+    measures: Mapping[str, pl.Expr] = field(default_factory=dict)
+    tolerance: float = 0.005
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An equation between columns of one row: `difference` must stay within ±`tolerance` (NULL passes)."""
+
+    name: str
+    difference: pl.Expr
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a table promises. `orphans` maps a key column to an attribute that only a known key has."""
+
+    rows: Expected
+    reconcile: Sequence[Reconciliation] = ()
+    identities: Sequence[Identity] = ()
+    orphans: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """Result of one check; only errors block publication. `findings` are sentences for a person."""
+
+    name: CheckName
+    passed: bool
+    severity: Literal["error", "warn"]
+    findings: tuple[str, ...]
+    facts: Mapping[str, int | float]
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the slice must not be published."""
+        return not self.passed and self.severity == "error"
+
+
+def sql(database: str, statement: str) -> Expected:
+    """One statement on one source; `%(start)s` and `%(end)s` are bound to the span of the window."""
+
+    def expected(sources: Sources, window: Window) -> pl.DataFrame:
+        return sources.query(database, statement, {"start": window.span.start, "end": window.span.end})
+
+    return expected
+
+
+def all_of(*parts: Expected) -> Expected:
+    """The distinct rows of several statements, possibly on different databases, with the same columns."""
+
+    def expected(sources: Sources, window: Window) -> pl.DataFrame:
+        frames = [part(sources, window) for part in parts]
+        return pl.concat([f for f in frames if f.height] or frames[:1], how="vertical_relaxed").unique()
+
+    return expected
+
+
+def evaluate(
+    checks: Checks,
+    contract: TableContract,
+    rows: pl.DataFrame,
+    *,
+    sources: Sources,
+    window: Window,
+    overflows: Mapping[str, int],
+) -> tuple[CheckOutcome, ...]:
+    """All five checks over the rows of one window, in the contract's types.
+
+    `overflows` counts, by column, values that did not fit the column and became NULL.
+    """
+    return (
+        _check_rows(checks.rows, contract, rows, sources, window),
+        _check_keys(contract, rows),
+        _check_values(checks.identities, contract, rows, overflows),
+        _check_totals(checks.reconcile, contract, rows, sources, window),
+        _check_orphans(checks.orphans, rows),
+    )
+
+
+def _check_rows(
+    rule: Expected, contract: TableContract, rows: pl.DataFrame, sources: Sources, window: Window
+) -> CheckOutcome:
+    period, *others = contract.primary_key
+    expected = rule(sources, window)
+    if expected.is_empty():
+        expected = pl.DataFrame(schema={name: rows.schema[name] for name in contract.primary_key})
+    keys = expected.select(
+        pl.col(period).cast(pl.Date), *(kpi.key(pl.col(name).cast(pl.String)).alias(name) for name in others)
+    ).unique()
+    missing = keys.join(rows, on=list(contract.primary_key), how="anti")
+    surplus = rows.select(contract.primary_key).join(keys, on=list(contract.primary_key), how="anti")
+    findings = _sample("missing", missing) + _sample("not in the sources", surplus)
+    facts = {"rows": rows.height, "expected": keys.height, "missing": missing.height, "surplus": surplus.height}
+    return CheckOutcome("rows", not findings, "error", findings, facts)
+
+
+def _check_keys(contract: TableContract, rows: pl.DataFrame) -> CheckOutcome:
+    required = [column.name for column in contract.columns if not column.nullable and column.name in rows.columns]
+    nulls = {name: count for name, count in rows.select(required).null_count().row(0, named=True).items() if count}
+    repeated = rows.select(contract.primary_key).filter(pl.struct(contract.primary_key).is_duplicated()).unique()
+    findings = tuple(f"{name} is NULL in {count} rows" for name, count in nulls.items()) + _sample("repeated", repeated)
+    facts = {"null_values": sum(nulls.values()), "repeated_keys": repeated.height}
+    return CheckOutcome("keys", not findings, "error", findings, facts)
+
+
+def _check_values(
+    identities: Sequence[Identity], contract: TableContract, rows: pl.DataFrame, overflows: Mapping[str, int]
+) -> CheckOutcome:
+    broken: list[str] = []
+    for identity in identities:
+        # Half a unit of the last binary digit must not turn an exact tolerance into a failure.
+        off = rows.filter(identity.difference.cast(pl.Float64).abs() > identity.tolerance + 1e-9)
+        broken += _sample(f"{identity.name} does not hold", off.select(contract.primary_key))
+    odd = [f"{name}: {count} values do not fit the column and are NULL" for name, count in overflows.items() if count]
+    for column in contract.columns:
+        if column.value_range is None or column.name not in rows.columns:
+            continue
+        low, high = column.value_range
+        value = pl.col(column.name).cast(pl.Float64)
+        outside = pl.lit(value=False)
+        if low is not None:
+            outside = outside | (value < low)
+        if high is not None:
+            outside = outside | (value > high)
+        count = rows.filter(outside).height
+        if count:
+            bounds = f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
+            odd.append(f"{column.name} lies outside {bounds} in {count} rows")
+    facts = {"broken_identities": len(broken), "warnings": len(odd)}
+    return CheckOutcome("values", not broken and not odd, "error" if broken else "warn", (*broken, *odd), facts)
+
+
+def _check_totals(
+    rules: Sequence[Reconciliation], contract: TableContract, rows: pl.DataFrame, sources: Sources, window: Window
+) -> CheckOutcome:
+    findings: list[str] = []
+    compared = 0
+    for rule in rules:
+        expected = rule.expected(sources, window)
+        compared += expected.height
+        findings += _differences(rule, contract.primary_key[0], rows, expected)
+    return CheckOutcome("reconcile", not findings, "error", tuple(findings), {"totals_compared": compared})
+
+
+def _differences(rule: Reconciliation, period: str, rows: pl.DataFrame, expected: pl.DataFrame) -> list[str]:
+    measures = {name: rule.measures.get(name, pl.col(name).sum()) for name in expected.columns if name != period}
+    if not measures:
+        measures = dict(rule.measures)
+        expected = pl.DataFrame(schema={period: pl.Date, **dict.fromkeys(measures, pl.Float64)})
+    exact = {name for name in measures if name in rows.columns and rows.schema[name].is_integer()}
+    actual = rows.group_by(period).agg(
+        pl.len().alias("_rows"), *(expression.cast(pl.Float64).alias(name) for name, expression in measures.items())
+    )
+    wanted = expected.select(
+        pl.col(period).cast(pl.Date), *(pl.col(name).cast(pl.Float64).alias(f"{name}_expected") for name in measures)
+    )
+    joined = actual.join(wanted, on=period, how="full", coalesce=True).fill_null(0)
+    findings: list[str] = []
+    for name in measures:
+        allowed = pl.lit(0.0) if name in exact else rule.tolerance * pl.col("_rows").clip(lower_bound=1)
+        off = joined.filter((pl.col(name) - pl.col(f"{name}_expected")).abs() > allowed + 1e-6).sort(period)
+        findings += [
+            f"{rule.name}: {name} of {row[period]} is {row[name]:g}, the sources say {row[f'{name}_expected']:g}"
+            for row in off.head(_SAMPLES).iter_rows(named=True)
+        ]
+        if off.height > _SAMPLES:
+            findings.append(f"{rule.name}: {name} differs on {off.height} days in all")
+    return findings
+
+
+def _check_orphans(orphans: Mapping[str, str], rows: pl.DataFrame) -> CheckOutcome:
+    facts: dict[str, int | float] = {}
+    findings: list[str] = []
+    for column, attribute in orphans.items():
+        keys = rows.select(column, attribute).filter(pl.col(column).is_not_null())
+        lost = keys.filter(pl.col(attribute).is_null())
+        share = lost.height / keys.height if keys.height else 0.0
+        facts |= {f"{column}_orphan_rows": lost.height, f"{column}_orphan_share": round(share, 6)}
+        if lost.height:
+            names = ", ".join(lost[column].unique().sort().head(_SAMPLES).to_list())
+            findings.append(f"{column}: {lost.height} rows ({share:.1%}) match no master row, such as {names}")
+    return CheckOutcome("orphans", not findings, "warn", tuple(findings), facts)
+
+
+def _sample(what: str, keys: pl.DataFrame) -> tuple[str, ...]:
+    if keys.is_empty():
+        return ()
+    examples = "; ".join(", ".join(str(value) for value in row) for row in keys.sort(keys.columns).head(3).rows())
+    return (f"{what}: {keys.height} rows, such as {examples}",)

@@ -1,0 +1,24 @@
+"""All reporting tables: every file of a group package declares the table it is named after."""
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+
+from genims_platform.reporting.table import ReportingTable
+
+GROUPS = ("performance",)
+
+
+@cache
+def reporting_tables() -> Mapping[str, ReportingTable]:
+    """Name → table, in group and name order."""
+    return {table.name: table for group in GROUPS for table in _declared_in(f"{__package__}.{group}")}
+
+
+def _declared_in(package_name: str) -> Iterator[ReportingTable]:
+    package = import_module(package_name)
+    for module in pkgutil.iter_modules(package.__path__):
+        table = getattr(import_module(f"{package_name}.{module.name}"), module.name, None)
+        if isinstance(table, ReportingTable):
+            yield table
