@@ -1,0 +1,45 @@
+"""Sources made of rows in memory, for hand-computed examples of pure models."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from genims_platform.reporting.periods import Window
+from genims_platform.reporting.table import ReportingTable
+from genims_platform.sources.catalogue import source_table
+from genims_platform.sources.reader import Parameters, Read
+from genims_platform.sources.scope import Span
+
+Rows = Sequence[Mapping[str, object]] | pl.DataFrame
+
+
+class FrameSources:
+    """Serves given rows by table name; columns left out are NULL, tables left out are empty, scopes are ignored."""
+
+    def __init__(self, tables: Mapping[str, Rows]) -> None:
+        self._tables = {name: _complete(name, rows) for name, rows in tables.items()}
+
+    def scan(self, read: Read, span: Span) -> pl.LazyFrame:  # noqa: ARG002
+        return self._tables.get(read.table, _complete(read.table, [])).lazy()
+
+    def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
+        raise NotImplementedError("rows in memory answer no SQL")
+
+
+def rows_of(table: ReportingTable, tables: Mapping[str, Rows], window: Window) -> pl.DataFrame:
+    """The table's rows as they would be loaded, by primary key."""
+    computed = table.compute(FrameSources(tables), window).collect()
+    return table.contract.cast(computed)[0].sort(table.contract.primary_key)
+
+
+def _complete(name: str, rows: Rows) -> pl.DataFrame:
+    schema = source_table(name).polars_schema
+    if isinstance(rows, pl.DataFrame):
+        given = rows.cast({column: schema[column] for column in rows.columns})
+        return given.with_columns(
+            pl.lit(None, dtype).alias(column) for column, dtype in schema.items() if column not in rows.columns
+        ).select(list(schema))
+    unknown = {column for row in rows for column in row} - set(schema)
+    if unknown:
+        raise KeyError(f"{name} has no columns {sorted(unknown)}")
+    return pl.DataFrame([dict(row) for row in rows], schema=schema, strict=False)
