@@ -1,0 +1,60 @@
+"""MES production orders: which ones count as completed on a day, what they cost, what they should have cost."""
+
+import polars as pl
+
+from genims_platform.reporting import kpi
+from genims_platform.reporting.periods import Window
+
+_COMPLETED = ("completed", "closed")
+
+
+def completed_orders(work_orders: pl.LazyFrame, window: Window) -> pl.LazyFrame:
+    """Orders of `mes.work_orders` completed in the window, with `day`, the UTC day of `actual_end_time`.
+
+    An order belongs to its day of completion as a whole. An end in the future is left for the day it comes true.
+    """
+    ended = pl.col("actual_end_time")
+    return work_orders.filter(
+        pl.col("status").is_in(_COMPLETED), ended.is_between(window.span.start, window.span.end, closed="left")
+    ).with_columns(day=kpi.day(ended))
+
+
+def order_costs(material_transactions: pl.LazyFrame, labor_transactions: pl.LazyFrame, window: Window) -> pl.LazyFrame:
+    """Cost as booked by `work_order_id`, over all bookings dated before the run, also those after completion.
+
+    Columns `material_issued`, `material_returned`, `material_net` (may be negative), `labor` and `actual` (net material
+    plus labour), in the currency of the MES; each is NULL where no booking carries a value.
+    """
+    amount = pl.col("total_cost")
+    issued = pl.when(pl.col("transaction_type") == "issue").then(amount)
+    returned = pl.when(pl.col("transaction_type") == "return").then(amount)
+    materials = material_transactions.filter(pl.col("transaction_date") < window.as_of).select(
+        "work_order_id", material_issued=issued, material_returned=returned, material_net=issued.fill_null(-returned)
+    )
+    labor = labor_transactions.filter(pl.col("clock_in_time") < window.as_of).select(
+        "work_order_id", labor=pl.col("labor_cost")
+    )
+    bookings = pl.concat([materials, labor], how="diagonal_relaxed")
+    measures = ("material_issued", "material_returned", "material_net", "labor")
+    return (
+        bookings.filter(pl.col("work_order_id").is_not_null())
+        .group_by("work_order_id")
+        .agg(kpi.total(pl.col(name)).alias(name) for name in measures)
+        .with_columns(
+            actual=pl.when(pl.any_horizontal(pl.col("material_net", "labor").is_not_null())).then(
+                pl.sum_horizontal("material_net", "labor")
+            )
+        )
+    )
+
+
+def standard_unit_costs(materials: pl.LazyFrame) -> pl.LazyFrame:
+    """`standard_unit_cost` (INR a piece) by `product_id`, from its finished material in `erp.materials`.
+
+    Where several materials are linked to a product, the one with the smallest id counts.
+    """
+    return (
+        materials.filter(pl.col("product_id").is_not_null())
+        .group_by("product_id")
+        .agg(standard_unit_cost=pl.col("standard_cost").sort_by("material_id").first())
+    )
