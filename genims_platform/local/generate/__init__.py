@@ -1,0 +1,1 @@
+"""A coherent factory group, generated into the 13 source databases."""
