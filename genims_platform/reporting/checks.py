@@ -14,7 +14,7 @@ import polars as pl
 
 from genims_platform.mysql.contract import TableContract
 from genims_platform.reporting import kpi
-from genims_platform.reporting.periods import Window
+from genims_platform.reporting.periods import Window, midnight
 from genims_platform.sources.reader import Sources
 
 Expected = Callable[[Sources, Window], pl.DataFrame]
@@ -75,10 +75,15 @@ class CheckOutcome:
 
 
 def sql(database: str, statement: str) -> Expected:
-    """One statement on one source; `%(start)s` and `%(end)s` are bound to the span of the window."""
+    """One statement on one source, with the instants of the window bound.
+
+    `%(start)s` and `%(end)s` are the span of events, `%(days_end)s` the end of the last day even if it is still to
+    come (plans, and rows that every day has), `%(as_of)s` the instant of the run.
+    """
 
     def expected(sources: Sources, window: Window) -> pl.DataFrame:
-        return sources.query(database, statement, {"start": window.span.start, "end": window.span.end})
+        instants = {"start": window.span.start, "end": window.span.end, "days_end": midnight(window.end)}
+        return sources.query(database, statement, instants | {"as_of": window.as_of})
 
     return expected
 
@@ -157,9 +162,9 @@ def _check_values(
         value = pl.col(column.name).cast(pl.Float64)
         outside = pl.lit(value=False)
         if low is not None:
-            outside = outside | (value < low)
+            outside = outside | (value < float(low))
         if high is not None:
-            outside = outside | (value > high)
+            outside = outside | (value > float(high))
         count = rows.filter(outside).height
         if count:
             bounds = f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"

@@ -36,9 +36,14 @@ def total(value: pl.Expr) -> pl.Expr:
     return pl.when(value.count() > 0).then(value.sum())
 
 
+def present(value: pl.Expr) -> pl.Expr:
+    """A text as it is in the source; NULL where it is blank."""
+    return pl.when(value.str.strip_chars() != "").then(value)
+
+
 def key(value: pl.Expr) -> pl.Expr:
     """A key as it is in the source; `UNKNOWN` where it is NULL or blank."""
-    return pl.when(value.str.strip_chars() != "").then(value).otherwise(pl.lit(UNKNOWN))
+    return present(value).fill_null(UNKNOWN)
 
 
 def day(instant: pl.Expr) -> pl.Expr:
