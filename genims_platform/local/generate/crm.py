@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from genims_platform.local.generate import draw
-from genims_platform.local.generate.plan import Plan, identifiers, numbered
+from genims_platform.local.generate.columns import document_numbers
+from genims_platform.local.generate.plan import Plan, identifiers
 from genims_platform.local.generate.world import World
 
 _OPEN_STAGES = ("prospecting", "qualification", "proposal", "negotiation")
@@ -27,13 +28,13 @@ def tables(world: World, plan: Plan) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the CRM tables that reports and audit depend on."""
     rng = plan.rng("crm.accounts")
     limits = draw.skewed(rng, 9_000_000, 0.5, len(world.accounts)).round(-5)
-    yield "crm.accounts", world.accounts.with_columns(credit_limit=pl.Series(limits))
+    yield "crm.accounts", world.select("crm.accounts").with_columns(credit_limit=pl.Series(limits))
     yield "crm.sales_reps", _sales_reps(world, plan)
     yield "crm.sales_forecasts", _forecasts(world, plan)
     yield "crm.leads", _leads(plan)
     opportunities = _opportunities(world, plan)
     yield "crm.opportunities", opportunities
-    yield "crm.opportunity_stage_history", _stage_history(opportunities, plan)
+    yield "crm.opportunity_stage_history", _stage_history(opportunities)
     quotations = _quotations(opportunities, plan)
     yield "crm.quotations", quotations
     yield "crm.quotation_lines", _lines(quotations, plan, "crm.quotation_lines", "total_amount")
@@ -79,7 +80,7 @@ def _forecasts(world: World, plan: Plan) -> pl.DataFrame:
         .join(expected, on="sales_rep_id", how="left", maintain_order="left")
     )
     noise = pl.Series(rng.uniform(0.88, 1.12, len(frame)))
-    quota = (pl.col("expected").fill_null(250_000.0) * noise).round(-3)
+    quota = (pl.col("expected").fill_null(250_000.0) * noise / 1000).round() * 1000
     return frame.select(
         "sales_rep_id",
         forecast_id=pl.lit(identifiers("crm.sales_forecasts", len(frame))),
@@ -103,18 +104,12 @@ def _leads(plan: Plan) -> pl.DataFrame:
         "created_at",
         "lead_score",
         lead_id=pl.lit(identifiers("crm.leads", count)),
-        lead_number=document_numbers("LEAD", created),
+        lead_number=pl.lit(document_numbers("LEAD", created)),
         lead_status=pl.when(mature).then("outcome").otherwise("fresh"),
         converted=mature & (pl.col("outcome") == "converted"),
         estimated_deal_value=pl.lit(pl.Series(draw.skewed(rng, 1_800_000, 0.8, count).round(2))),
         updated_at="created_at",
     )
-
-
-def document_numbers(prefix: str, moments: pl.Series) -> pl.Expr:
-    """`PREFIX-YYYYMMDD-000123`, numbered in the order given."""
-    running = numbered("", pl.int_range(1, len(moments) + 1, eager=True))
-    return pl.lit(prefix + "-") + pl.lit(moments.dt.strftime("%Y%m%d")) + pl.lit(running)
 
 
 def _opportunities(world: World, plan: Plan) -> pl.DataFrame:
@@ -162,14 +157,15 @@ def _opportunities(world: World, plan: Plan) -> pl.DataFrame:
     )
 
 
-def _stage_history(opportunities: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def _stage_history(opportunities: pl.DataFrame) -> pl.DataFrame:
     """The step into the present stage of every opportunity that left the first one."""
-    del plan
     moved = opportunities.filter(pl.col("stage") != "prospecting")
     return moved.select(
         "opportunity_id",
         history_id=pl.lit(identifiers("crm.opportunity_stage_history", len(moved))),
-        created_at="created_at",
+        from_stage=pl.lit("prospecting"),
+        to_stage="stage",
+        changed_at="created_at",
     )
 
 
@@ -185,9 +181,9 @@ def _quotations(opportunities: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     dollars = pl.lit(pl.Series(draw.true_share(rng, 0.1, count)))
     lost = draw.codes(rng, {"rejected": 6, "expired": 4}, count)
     return quoted.select(
+        identifiers("crm.quotations", count),
         "opportunity_id",
         "account_id",
-        quotation_id=pl.lit(identifiers("crm.quotations", count)),
         quotation_date=day,
         valid_until_date=day + valid,
         quotation_status=pl.when(pl.col("stage") == "closed_won")
@@ -203,18 +199,14 @@ def _quotations(opportunities: pl.DataFrame, plan: Plan) -> pl.DataFrame:
 
 
 def _lines(documents: pl.DataFrame, plan: Plan, reference: str, amount: str) -> pl.DataFrame:
-    """Two lines a document, which add up to its amount."""
-    rng, key = plan.rng(reference), documents.columns[documents.columns.index(_document_key(reference))]
+    """Two lines a document (whose key is its first column), which add up to its amount."""
+    rng, key = plan.rng(reference), documents.columns[0]
     share = pl.lit(pl.Series(rng.uniform(0.3, 0.7, len(documents))))
     first = (pl.col(amount) * share).round(2)
-    both = pl.concat(
+    lines = pl.concat(
         [
-            documents.select(key, line_total=first, line_number=pl.lit(1)),
-            documents.select(key, line_total=pl.col(amount) - first, line_number=pl.lit(2)),
+            documents.select(key, line_number=pl.lit(1), line_total=first),
+            documents.select(key, line_number=pl.lit(2), line_total=pl.col(amount) - first),
         ]
     ).sort(key, "line_number")
-    return both.insert_column(0, identifiers(reference, len(both)))
-
-
-def _document_key(reference: str) -> str:
-    return "quotation_id" if reference == "crm.quotation_lines" else "opportunity_id"
+    return lines.insert_column(0, identifiers(reference, len(lines)))

@@ -75,7 +75,8 @@ def _ordered(world: World, plan: Plan, offers: pl.DataFrame) -> tuple[pl.DataFra
     pairs = offers.group_by("factory_id", "supplier_id", maintain_order=True).agg(
         size=pl.len(), value=(pl.col("needed") * pl.col("standard_cost")).sum().sqrt()
     )
-    first = np.concatenate([[0], np.cumsum(pairs["size"].to_numpy())[:-1]])
+    size = pairs["size"].to_numpy().astype(np.int64)
+    first = np.cumsum(size) - size
     weight = pairs["value"].to_numpy()
     pair = rng.choice(len(pairs), count, p=weight / weight.sum())
     moments = plan.instants(rng, count)
@@ -88,7 +89,7 @@ def _ordered(world: World, plan: Plan, offers: pl.DataFrame) -> tuple[pl.DataFra
     )
     per_order = rng.choice([1, 2, 3, 4, 5], count, p=[0.12, 0.23, 0.3, 0.23, 0.12])
     of_order = np.repeat(np.arange(count), per_order)
-    within = (rng.random(len(of_order)) * pairs["size"].to_numpy()[pair][of_order]).astype(int)
+    within = (rng.random(len(of_order)) * size[pair][of_order]).astype(np.int64)
     lines = offers[first[pair][of_order] + within]
     times_bought = pl.len().over("factory_id", "material_id")
     price_level = pl.lit(pl.Series(rng.normal(1.015, 0.035, len(lines))))
@@ -101,9 +102,14 @@ def _ordered(world: World, plan: Plan, offers: pl.DataFrame) -> tuple[pl.DataFra
         "lead_time_days",
         "standard_cost",
         plant_id="factory_id",
-        line_number=pl.lit(pl.Series(np.arange(len(of_order)) - np.repeat(np.cumsum(per_order) - per_order, per_order) + 1)),
+        line_number=pl.lit(
+            pl.Series(np.arange(len(of_order)) - np.repeat(np.cumsum(per_order) - per_order, per_order) + 1)
+        ),
         order_quantity=(
-            pl.col("needed") * _SAFETY_MARGIN / times_bought * pl.lit(pl.Series(draw.skewed(rng, 0.93, 0.38, len(lines))))
+            pl.col("needed")
+            * _SAFETY_MARGIN
+            / times_bought
+            * pl.lit(pl.Series(draw.skewed(rng, 0.93, 0.38, len(lines))))
         )
         .ceil()
         .cast(pl.Int64),
@@ -119,10 +125,16 @@ def _ordered(world: World, plan: Plan, offers: pl.DataFrame) -> tuple[pl.DataFra
 
 def _received(orders: pl.DataFrame, lines: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     rng, count = plan.rng("wms.receiving_tasks"), len(lines)
-    punctual = orders.select("purchase_order_id", punctual=pl.lit(pl.Series(rng.random(len(orders)))) < pl.col("reliability"))
-    promised = pl.col("po_date") + pl.duration(days=pl.col("lead_time_days") + pl.lit(pl.Series(rng.integers(0, 4, count))))
-    shift = pl.when("punctual").then(pl.lit(pl.Series(-rng.integers(0, 3, count)))).otherwise(
-        pl.lit(pl.Series(rng.integers(1, 13, count)))
+    punctual = orders.select(
+        "purchase_order_id", punctual=pl.lit(pl.Series(rng.random(len(orders)))) < pl.col("reliability")
+    )
+    promised = pl.col("po_date") + pl.duration(
+        days=pl.col("lead_time_days") + pl.lit(pl.Series(rng.integers(0, 4, count)))
+    )
+    shift = (
+        pl.when("punctual")
+        .then(pl.lit(pl.Series(-rng.integers(0, 3, count))))
+        .otherwise(pl.lit(pl.Series(rng.integers(1, 13, count))))
     )
     minute = pl.duration(minutes=pl.lit(pl.Series(rng.integers(6 * 60, 18 * 60, count))))
     arrival = (pl.col("delivery_date") + pl.duration(days=shift)).cast(pl.Datetime("us")) + minute
@@ -173,7 +185,9 @@ def _invoices(orders: pl.DataFrame, lines: pl.DataFrame, plan: Plan) -> pl.DataF
     ).filter(pl.col("invoice_date") <= today)
     paying = pl.col("due_date") + pl.duration(days="days_to_pay")
     return (
-        invoices.with_columns(paid_date=pl.when(paying <= today).then(paying), total_amount=pl.col("subtotal") + pl.col("tax_amount"))
+        invoices.with_columns(
+            paid_date=pl.when(paying <= today).then(paying), total_amount=pl.col("subtotal") + pl.col("tax_amount")
+        )
         .with_columns(is_paid=pl.col("paid_date").is_not_null())
         .select(
             identifiers("supplier.supplier_invoices", len(invoices)),

@@ -63,9 +63,9 @@ def _dated(shipments: pl.DataFrame, world: World, plan: Plan) -> pl.DataFrame:
         )
         .with_columns(
             arrival=arrival,
-            estimated_delivery_date=pl.when(on_estimate).then(delivered_day).otherwise(
-                delivered_day - pl.duration(days=days_late)
-            ),
+            estimated_delivery_date=pl.when(on_estimate)
+            .then(delivered_day)
+            .otherwise(delivered_day - pl.duration(days=days_late)),
         )
         .with_columns(delivered_at=pl.when(pl.col("arrival") <= plan.end).then("arrival"))
         .with_columns(actual_delivery_date=pl.col("delivered_at").dt.date())
