@@ -1,0 +1,85 @@
+"""Real database servers for the tests, kept apart from the developer's own, and databases of this session's own."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import closing
+from typing import cast, get_args
+
+import pytest
+from psycopg2 import sql
+
+from genims_platform.local import servers as local_servers
+from genims_platform.local.mysql import connect_mysql
+from genims_platform.local.postgres import connect_postgres
+from genims_platform.local.servers import Engine, LocalServers
+from genims_platform.settings import PROJECT_ROOT, SOURCE_NAMES, Settings, load_settings
+
+HOME = PROJECT_ROOT / ".genims" / "test"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=get_args(Engine), default="mariadb", help="server for reporting and audit")
+
+
+def pytest_configure() -> None:
+    """Cut the tests off from the developer's environment and files."""
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+    Settings.model_config["env_file"] = None
+
+
+@pytest.fixture(scope="session")
+def engine(pytestconfig: pytest.Config) -> Engine:
+    return cast("Engine", pytestconfig.getoption("--engine"))
+
+
+@pytest.fixture(scope="session")
+def servers(engine: Engine) -> Generator[LocalServers]:
+    """Private servers, shared with other test sessions; the last one to end stops them unless GENIMS_KEEP_SERVERS=1."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "sessions.lock").open("w") as sessions:
+        fcntl.flock(sessions, fcntl.LOCK_SH)
+        yield local_servers.up(engine, HOME)
+        if os.environ.get("GENIMS_KEEP_SERVERS") == "1":
+            return
+        try:
+            fcntl.flock(sessions, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another session still uses them
+            return
+        local_servers.down(HOME)
+
+
+@pytest.fixture(scope="session")
+def settings_environment(servers: LocalServers) -> Generator[dict[str, str]]:
+    """The variables behind `settings`, for commands that are run as processes of their own."""
+    prefix = f"genims_t{secrets.token_hex(4)}_"
+    databases = {f"PG_{name.upper()}_DB": f"{prefix}{name}" for name in SOURCE_NAMES}
+    databases |= {"MYSQL_REPORTING_DB": f"{prefix}reporting", "MYSQL_AUDIT_DB": f"{prefix}audit"}
+    databases |= {"DAGSTER_PG_DB": f"{prefix}dagster"}
+    yield servers.environment() | databases
+    _drop_databases(servers, prefix)
+
+
+@pytest.fixture(scope="session")
+def settings(settings_environment: dict[str, str]) -> Settings:
+    """Settings of the test servers. No database in them exists yet; any `genims_t…_` one is dropped at the end."""
+    return load_settings({name.lower(): value for name, value in settings_environment.items()})
+
+
+def _drop_databases(servers: LocalServers, prefix: str) -> None:
+    pattern = prefix.replace("_", r"\_") + "%"
+    with closing(connect_postgres(servers.postgres_port, servers.postgres_password)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", (pattern,))
+            for (name,) in cursor.fetchall():
+                cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with (
+        closing(connect_mysql(servers.mysql_port, servers.mysql_password)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s", (pattern,))
+        for (name,) in cast("list[tuple[str]]", cursor.fetchall()):
+            cursor.execute(f"DROP DATABASE `{name}`")
