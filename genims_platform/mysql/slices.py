@@ -4,7 +4,6 @@ Every write is one transaction: delete the rows of the periods, load the new one
 old slice or the new one; whatever fails leaves the old one.
 """
 
-import hashlib
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -13,17 +12,16 @@ from datetime import date, datetime
 from uuid import uuid4
 
 import polars as pl
+from mysql.connector import DataError, IntegrityError
 from mysql.connector.abstracts import MySQLConnectionAbstract, MySQLCursorAbstract
 
 from genims_platform.mysql.connection import Database, identifier, read_frame, scalar
 from genims_platform.mysql.contract import LOAD_INSTANT, ContractError, TableContract
-from genims_platform.mysql.errors import TransientError
+from genims_platform.mysql.locks import lock_name, named_lock
 
 Period = tuple[date, date]
 """Half-open range of a table's period column."""
 
-LOCK_NAME_LIMIT = 64
-LOCK_POLL_SECONDS = 5
 WARNINGS_SHOWN = 5
 
 # With ENCLOSED BY and no escape character the bare word NULL is the null value, "NULL" a text, and only a quote is
@@ -31,10 +29,6 @@ WARNINGS_SHOWN = 5
 _FILE_FORMAT = (
     "CHARACTER SET utf8mb4 FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\\n'"
 )
-
-
-class LockTimeoutError(TransientError):
-    """Another writer held the table's lock for longer than the caller would wait."""
 
 
 class LoadError(RuntimeError):
@@ -188,7 +182,10 @@ class SliceWriter:
         loaded = 0
         stamped = frame.with_columns(pl.lit(instant, dtype=pl.Datetime("us")).alias(LOAD_INSTANT))
         for batch in stamped.iter_slices(self._database.batch_size):
-            cursor.executemany(statement, batch.rows())
+            try:
+                cursor.executemany(statement, batch.rows())
+            except (DataError, IntegrityError) as error:
+                raise LoadError(f"{self._table}: the server refused values, rolled back: {error.msg}") from error
             loaded += cursor.rowcount
             self._refuse_warnings(cursor)
         return loaded
@@ -219,44 +216,6 @@ def exclusive_writer(database: Database, table: str, *, timeout: float) -> Gener
     """
     with database.connection() as connection, named_lock(connection, lock_name(database, table), timeout):
         yield SliceWriter(database, connection, table)
-
-
-def lock_name(database: Database, purpose: str) -> str:
-    """Name of a server-wide lock for a purpose in this database; at most 64 characters, MySQL's limit."""
-    name = f"genims:{database.server.database}.{purpose}"
-    if len(name) <= LOCK_NAME_LIMIT:
-        return name
-    return f"genims:{hashlib.sha256(name.encode()).hexdigest()[:48]}"
-
-
-@contextmanager
-def named_lock(connection: MySQLConnectionAbstract, name: str, timeout: float) -> Generator[None, None, None]:
-    """Hold a named lock of the server on this connection until the block ends.
-
-    Raises:
-        LockTimeoutError: another connection still holds it after `timeout` seconds; says which.
-    """
-    deadline = time.monotonic() + timeout
-    with connection.cursor() as cursor:
-        while True:
-            # Waits in short turns stay clear of the deadline that the server sets on a statement.
-            wait = max(0.0, min(LOCK_POLL_SECONDS, deadline - time.monotonic()))
-            cursor.execute("SELECT GET_LOCK(%s, %s)", (name, wait))
-            if scalar(cursor) == 1:
-                break
-            if time.monotonic() >= deadline:
-                cursor.execute("SELECT IS_USED_LOCK(%s)", (name,))
-                raise LockTimeoutError(
-                    f"lock {name}: still held by connection {scalar(cursor)} of the server after {timeout:g} s"
-                )
-    try:
-        yield
-    finally:
-        # A connection that is gone has given its locks back already.
-        if connection.is_connected():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT RELEASE_LOCK(%s)", (name,))
-                cursor.fetchall()
 
 
 def _in_periods(column: str, periods: Sequence[Period]) -> tuple[str, list[date]]:

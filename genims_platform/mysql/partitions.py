@@ -1,0 +1,69 @@
+"""Monthly partitions of day-grain tables: which exist, which the rolling window needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from genims_platform.mysql.connection import identifier
+
+MONTHS_BACK = 12
+MONTHS_AHEAD = 3
+FUTURE = "p_future"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One RANGE COLUMNS partition: rows before `end` that no earlier partition takes; None: all the rest."""
+
+    name: str
+    end: date | None
+
+    @property
+    def definition(self) -> str:
+        """The partition as it is written in a statement."""
+        limit = "MAXVALUE" if self.end is None else f"'{self.end.isoformat()}'"
+        return f"PARTITION {identifier(self.name)} VALUES LESS THAN ({limit})"
+
+
+def add_months(day: date, months: int) -> date:
+    """First day of the month that lies `months` after that of `day`."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return date(year, month + 1, 1)
+
+
+def wanted_partitions(today: date) -> list[Partition]:
+    """A partition a month, from 12 months before `today` to 3 ahead, and one for all later rows."""
+    months = [add_months(today, offset) for offset in range(-MONTHS_BACK, MONTHS_AHEAD + 1)]
+    return [*(Partition(f"p{month:%Y%m}", add_months(month, 1)) for month in months), Partition(FUTURE, None)]
+
+
+def partition_clause(column: str, today: date) -> str:
+    """The PARTITION BY clause that gives a table all wanted partitions."""
+    return f"PARTITION BY RANGE COLUMNS ({identifier(column)}) ({_definitions(wanted_partitions(today))})"
+
+
+def missing_partition_statements(table: str, present: Sequence[Partition], today: date) -> list[str]:
+    """Statements that split present partitions, in ascending order, at the month ends they lack; rows move along."""
+    statements: list[str] = []
+    wanted = wanted_partitions(today)
+    previous: date | None = None
+    for partition in present:
+        pieces = [piece for piece in wanted if piece.end and _between(previous, piece.end, partition.end)]
+        if pieces:
+            statements.append(
+                f"ALTER TABLE {identifier(table)} REORGANIZE PARTITION {identifier(partition.name)} "
+                f"INTO ({_definitions([*pieces, partition])})"
+            )
+        previous = partition.end
+    if present[-1].end is not None:
+        rest = [piece for piece in wanted if piece.end is None or piece.end > present[-1].end]
+        statements.append(f"ALTER TABLE {identifier(table)} ADD PARTITION ({_definitions(rest)})")
+    return statements
+
+
+def _between(low: date | None, end: date, high: date | None) -> bool:
+    return (low is None or low < end) and (high is None or end < high)
+
+
+def _definitions(partitions: Sequence[Partition]) -> str:
+    return ", ".join(partition.definition for partition in partitions)
