@@ -76,11 +76,11 @@ def affected_days(
     return frozenset(day for day in days if earliest <= day <= as_of.date())
 
 
-def consecutive(days: Iterable[date]) -> list[tuple[date, date]]:
-    """Days as half-open ranges of consecutive days, ascending."""
+def slices(days: Iterable[date]) -> list[tuple[date, date]]:
+    """Days as half-open ranges of consecutive days of one month, ascending: what is computed and published at once."""
     ranges: list[tuple[date, date]] = []
     for day in sorted(set(days)):
-        if ranges and ranges[-1][1] == day:
+        if ranges and ranges[-1][1] == day and ranges[-1][0].month == day.month:
             ranges[-1] = (ranges[-1][0], day + DAY)
         else:
             ranges.append((day, day + DAY))

@@ -1,53 +1,68 @@
 """Read, compute, validate, publish: how one table's rows for a span of hours get into the reporting database."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import polars as pl
 
 from genims_platform.mysql.connection import Database
-from genims_platform.mysql.slices import Published, exclusive_writer
+from genims_platform.mysql.slices import exclusive_writer
 from genims_platform.reporting.checks import CHECK_NAMES, CheckOutcome, evaluate
-from genims_platform.reporting.periods import DAY, Hours, Window, affected_days, consecutive, window_start
+from genims_platform.reporting.periods import DAY, Hours, Window, affected_days, slices, window_start
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.sources.reader import SourceReader
 
 ATTEMPTS = 2
 """Sources are written while they are read: a slice that fails its checks is read once more before it is refused."""
 
+PREVIEW_ROWS = 5
+
 
 @dataclass
 class Stopwatch:
-    """Seconds spent in each stage of a refresh."""
+    """Seconds of data work by stage: `compute` (read and transform), `validate`, `load`."""
 
-    extract_transform: float = 0.0
-    validate: float = 0.0
-    load: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Generator[None]:
+        """Add the time of the block to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
     @property
     def total(self) -> float:
-        """Seconds of data work."""
-        return self.extract_transform + self.validate + self.load
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """What one refresh of a table did. `published` is None if a blocking check failed: the old slice stands."""
+    """What one refresh of a table did.
+
+    `row_counts` holds the published days with their rows, `changed` those whose rows differ from what stood before.
+    Days of a slice that failed a blocking check are in neither: their old rows stand.
+    """
 
     table: str
     days: tuple[date, ...]
     as_of: datetime
-    rows: pl.DataFrame
+    row_counts: Mapping[date, int]
+    changed: tuple[date, ...]
+    preview: pl.DataFrame
     checks: tuple[CheckOutcome, ...]
-    published: Published | None
     rows_read: Mapping[str, int]
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    stopwatch: Stopwatch
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Findings of the checks that blocked publication."""
+        """Findings of the checks that blocked publication; empty if everything was published."""
         return tuple(finding for check in self.checks if check.blocks for finding in check.findings)
 
 
@@ -70,11 +85,13 @@ def refresh(
     as_of: datetime,
     lock_timeout: float,
     only_changed: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Refresh:
     """Publish every day of `table` that events of `hours` touch, computed from what the sources know now.
 
-    The table's lock is taken before its sources are read and held until the slice is committed, so an older read never
-    overwrites a newer one. With `only_changed`, days whose rows are the same as those stored are left as they are.
+    The table's lock is taken before its sources are read and held until the last slice is committed, so an older read
+    never overwrites a newer one. A slice is at most a month: it bounds memory, and is replaced in one transaction. With
+    `only_changed`, days whose rows equal those stored are left as they are. `progress` gets slices done and in all.
 
     Raises:
         SourceUnavailableError, SourceDriftError, SourceReadError: a source cannot be read.
@@ -83,28 +100,42 @@ def refresh(
     """
     watch = Stopwatch()
     before = sources.rows_read.copy()
-    with exclusive_writer(target, table.name, lock_timeout) as writer:
+    counts: dict[date, int] = {}
+    changed: list[date] = []
+    evaluations: list[tuple[CheckOutcome, ...]] = []
+    preview = pl.DataFrame(schema=table.contract.polars_schema)
+    with exclusive_writer(target, table.name, timeout=lock_timeout) as writer:
         days = days_to_refresh(table, hours, sources=sources, as_of=as_of)
-        slices = [
-            _read_until_valid(table, Window(first, end, as_of), sources, watch) for first, end in consecutive(days)
-        ]
-        rows = (
-            pl.concat(piece.rows for piece in slices) if slices else pl.DataFrame(schema=table.contract.polars_schema)
-        )
-        checks = _combine([piece.checks for piece in slices])
-        published = None
-        if not any(piece.blocked for piece in slices):
-            started = time.perf_counter()
-            published = writer.replace(
-                table.contract,
-                rows,
-                consecutive(days),
-                period_column=table.period_column,
-                only_changed=only_changed,
-            )
-            watch.load = time.perf_counter() - started
-    read = sources.rows_read - before
-    return Refresh(table.name, tuple(sorted(days)), as_of, rows, checks, published, read, watch)
+        ranges = slices(days)
+        for done, (first, end) in enumerate(ranges, start=1):
+            window = Window(first, end, as_of)
+            piece = _read_until_valid(table, window, sources, watch)
+            evaluations.append(piece.checks)
+            if not piece.blocked:
+                with watch.measure("load"):
+                    published = writer.replace(
+                        table.contract,
+                        piece.rows,
+                        [(first, end)],
+                        period_column=table.period_column,
+                        only_changed=only_changed,
+                    )
+                changed += published.periods_changed
+                counts |= _rows_by_day(piece.rows, table.period_column, window)
+                preview = piece.rows.tail(PREVIEW_ROWS) if piece.rows.height else preview
+            if progress:
+                progress(done, len(ranges))
+    return Refresh(
+        table=table.name,
+        days=tuple(sorted(days)),
+        as_of=as_of,
+        row_counts=counts,
+        changed=tuple(changed),
+        preview=preview,
+        checks=_combine(evaluations),
+        rows_read=sources.rows_read - before,
+        stopwatch=watch,
+    )
 
 
 def days_to_refresh(table: ReportingTable, hours: Hours, *, sources: SourceReader, as_of: datetime) -> frozenset[date]:
@@ -135,14 +166,15 @@ def _read_until_valid(table: ReportingTable, window: Window, sources: SourceRead
 
 
 def _read(table: ReportingTable, window: Window, sources: SourceReader, watch: Stopwatch) -> _Slice:
-    started = time.perf_counter()
-    computed = table.compute(sources, window).collect()
-    rows, overflows = table.contract.cast(computed)
-    computed_at = time.perf_counter()
-    checks = evaluate(table.checks, table.contract, rows, sources=sources, window=window, overflows=overflows)
-    watch.extract_transform += computed_at - started
-    watch.validate += time.perf_counter() - computed_at
+    with watch.measure("compute"):
+        rows, overflows = table.contract.cast(table.compute(sources, window).collect())
+    with watch.measure("validate"):
+        checks = evaluate(table.checks, table.contract, rows, sources=sources, window=window, overflows=overflows)
     return _Slice(rows, checks)
+
+
+def _rows_by_day(rows: pl.DataFrame, period_column: str, window: Window) -> dict[date, int]:
+    return dict.fromkeys(window.days, 0) | dict(rows.group_by(period_column).len().iter_rows())
 
 
 def _combine(evaluations: Sequence[Sequence[CheckOutcome]]) -> tuple[CheckOutcome, ...]:

@@ -1,7 +1,7 @@
 """All reporting tables: every file of a group package declares the table it is named after."""
 
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 
@@ -22,3 +22,12 @@ def _declared_in(package_name: str) -> Iterator[ReportingTable]:
         table = getattr(import_module(f"{package_name}.{module.name}"), module.name, None)
         if isinstance(table, ReportingTable):
             yield table
+
+
+def columns_read(tables: Iterable[ReportingTable]) -> dict[str, frozenset[str]]:
+    """Source table → columns that these tables read."""
+    columns: dict[str, frozenset[str]] = {}
+    for table in tables:
+        for source, names in table.columns_read().items():
+            columns[source] = columns.get(source, frozenset()) | names
+    return columns

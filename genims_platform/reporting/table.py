@@ -11,6 +11,7 @@ A model is a function of a `Window` and LazyFrames; annotations say which source
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
@@ -18,7 +19,7 @@ import polars as pl
 
 from genims_platform.mysql.contract import TableContract, contracts
 from genims_platform.reporting.checks import Checks, Expected
-from genims_platform.reporting.periods import Window
+from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.sources.reader import EmptySources, Read, Sources
 
 Group = Literal["performance", "sales", "financial", "inventory"]
@@ -70,10 +71,11 @@ class ReportingTable:
         rows = self.model(window=window, **frames)
         return rows.filter(pl.col(self.period_column).is_between(window.first, window.end, closed="left"))
 
-    def columns_read(self, window: Window) -> Mapping[str, frozenset[str]]:
+    def columns_read(self) -> Mapping[str, frozenset[str]]:
         """Source table → columns that the model uses, found by running it over empty sources."""
         sources = EmptySources()
-        self.compute(sources, window).collect()
+        day = date(2000, 1, 1)  # any day: there are no rows
+        self.compute(sources, Window(day, day + DAY, midnight(day + DAY))).collect()
         return sources.columns_read
 
 

@@ -1,0 +1,75 @@
+"""What all commands share: output, exit codes, and errors as one line instead of a traceback."""
+
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import IntEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from genims_platform.local.process import LocalServerError
+from genims_platform.mysql.contract import ContractError
+from genims_platform.mysql.errors import DatabaseUnavailableError, TransientError
+from genims_platform.settings import Settings, SettingsError, load_settings
+from genims_platform.sources.connection import SourceUnavailableError
+from genims_platform.sources.reader import SourceDriftError, SourceReadError
+
+console = Console()
+errors = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    DONE = 0
+    FINDINGS = 1
+    USAGE = 2
+    UNREACHABLE = 4
+
+
+@contextmanager
+def friendly_errors() -> Generator[None]:
+    """Turn errors that a person can mend into one line and an exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        _fail("wrong settings", error, Exit.USAGE)
+    except (SourceUnavailableError, DatabaseUnavailableError, TransientError, LocalServerError) as error:
+        _fail("not reachable", error, Exit.UNREACHABLE)
+    except (SourceDriftError, SourceReadError, ContractError) as error:
+        _fail("cannot go on", error, Exit.FINDINGS)
+
+
+def current_settings() -> Settings:
+    """The settings, or exit code 2 with a line for each wrong variable."""
+    with friendly_errors():
+        return load_settings()
+
+
+def progress_bar() -> Progress:
+    """A progress bar with counts and elapsed time; quiet where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+
+
+def print_json(records: Sequence[Any]) -> None:
+    """Dataclass instances as a JSON array on standard output."""
+    console.print_json(json.dumps([asdict(record) for record in records], default=str))
+
+
+def _fail(what: str, error: Exception, code: Exit) -> None:
+    errors.print(f"[red]{what}:[/] {error}", highlight=False, markup=True)
+    raise typer.Exit(code)
