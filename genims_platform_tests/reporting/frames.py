@@ -1,16 +1,24 @@
 """Sources made of rows in memory, for hand-computed examples of pure models."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from genims_platform.reporting.periods import Window
+from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read
 from genims_platform.sources.scope import Span
 
+MONDAY = date(2026, 3, 2)
+TUESDAY = MONDAY + DAY
+
 Rows = Sequence[Mapping[str, object]] | pl.DataFrame
+
+
+def at(day: date, hour: float, minute: float = 0) -> datetime:
+    return midnight(day) + timedelta(hours=hour, minutes=minute)
 
 
 class FrameSources:

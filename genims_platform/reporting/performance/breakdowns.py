@@ -12,12 +12,12 @@ def breakdowns(orders: pl.LazyFrame, assets: pl.LazyFrame, window: Window) -> pl
     The machine is the asset's; an asset that is unknown or has none stands under its own id. The start decides, not the
     order's status.
     """
-    started, machine = pl.col("actual_start_date"), pl.col("machine_id")
+    started = pl.col("actual_start_date")
     return (
         orders.filter(pl.col("wo_type") == "breakdown", started < window.span.end)
         .join(assets.select("asset_id", "machine_id", "downtime_cost_per_hour"), on="asset_id", how="left")
         .with_columns(
             day=kpi.day(started),
-            machine_id=kpi.key(pl.when(machine.str.strip_chars() != "").then(machine).otherwise(pl.col("asset_id"))),
+            machine_id=kpi.key(kpi.present(pl.col("machine_id")).fill_null(pl.col("asset_id"))),
         )
     )
