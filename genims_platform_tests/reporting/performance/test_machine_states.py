@@ -1,6 +1,6 @@
 """Machine states held between readings, against intervals worked out by hand."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import polars as pl
 from hypothesis import given
@@ -16,21 +16,9 @@ from genims_platform.reporting.performance.machine_states import (
 from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.sources.catalogue import source_table
 from genims_platform_tests.reporting.frames import MONDAY, TUESDAY, at
+from genims_platform_tests.reporting.performance.plant import reading
 
 LATER = at(MONDAY + 30 * DAY, 0)
-
-
-def reading(number: int, taken: datetime, state: str = "running", **others: object) -> dict[str, object]:
-    return {
-        "scada_id": number,
-        "machine_id": "MCH-1",
-        "line_id": "LINE-1",
-        "factory_id": "FAC-1",
-        "timestamp": taken,
-        "machine_state": state,
-        "data_quality": "good",
-        **others,
-    }
 
 
 def frame(table: str, rows: list[dict[str, object]]) -> pl.LazyFrame:
