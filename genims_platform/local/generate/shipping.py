@@ -9,6 +9,10 @@ from genims_platform.local.generate.plan import Plan, identifiers
 from genims_platform.local.generate.world import World
 
 
+_PALLET_KG = 6_000
+"""Most weight counted as one package."""
+
+
 @dataclass(frozen=True)
 class Shipping:
     """Shipments that left so far, and the order lines in them (`shipment_lines`, with `ship_date` and warehouse)."""
@@ -46,7 +50,9 @@ def _dated(shipments: pl.DataFrame, world: World, plan: Plan) -> pl.DataFrame:
     # The order is delivered when its last shipment arrives, so the first shipment of each keeps the order's transit.
     first = pl.col("sales_order_id").is_first_distinct()
     sooner = (pl.col("transit_days") - pl.lit(pl.Series(rng.integers(0, 3, count)))).clip(1)
-    service = pl.lit(pl.Series(rng.integers(0, 3, count)))
+    # 0 express, 1 standard, 2 overnight: mostly the service whose limit the journey keeps.
+    any_service = pl.lit(pl.Series(rng.integers(0, 3, count)))
+    mistaken = pl.lit(pl.Series(draw.true_share(rng, 0.15, count)))
     days_late = pl.lit(pl.Series(rng.integers(1, 4, count)))
     on_estimate = pl.lit(pl.Series(rng.random(count))) < pl.lit(carrier["reliability"])
     delivered_time = pl.duration(minutes=pl.lit(pl.Series(rng.integers(8 * 60, 19 * 60, count))))
@@ -57,12 +63,16 @@ def _dated(shipments: pl.DataFrame, world: World, plan: Plan) -> pl.DataFrame:
         .with_columns(
             identifiers("tms.shipments", count),
             carrier["carrier_id"],
-            service_index=service,
             transit_days=pl.when(first).then("transit_days").otherwise(sooner),
-            number_of_packages=(pl.col("total_weight_kg") / 400).ceil().clip(1, 5).cast(pl.Int64),
+            number_of_packages=(pl.col("total_weight_kg") / _PALLET_KG).ceil().clip(1, 3).cast(pl.Int64),
         )
         .with_columns(
             arrival=arrival,
+            service_index=pl.when(mistaken)
+            .then(any_service)
+            .otherwise(
+                pl.when(pl.col("transit_days") <= 2).then(2).when(pl.col("transit_days") == 3).then(0).otherwise(1)
+            ),
             estimated_delivery_date=pl.when(on_estimate)
             .then(delivered_day)
             .otherwise(delivered_day - pl.duration(days=days_late)),
