@@ -33,8 +33,8 @@ _OPTIONS = (
     "--event-scheduler=OFF",
 )
 
-# CREATE USER is for the roles and least-privilege accounts that the audit database sets up. With `genims\_%` the servers
-# would refuse GRANT on any database whose underscores are not escaped as well.
+# CREATE USER is for the roles and least-privilege accounts that the audit database sets up. With `genims\_%` instead, the
+# servers would refuse GRANT on a database whose underscores are not escaped as well.
 _ACCOUNTS = """\
 CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';
 ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';
@@ -61,6 +61,8 @@ class _MySQLFamily(PrivateServer):
 
     def prepare(self) -> None:
         """Write the statements that give `genims` its password and rights; the server runs them as it starts."""
+        for stale in self.data.glob("server.sock*"):  # see Postgres.prepare
+            stale.unlink()
         statements = _ACCOUNTS.format(user=USER, password=self.password)
         process.write_private(self._accounts_file, statements, self.account)
 
