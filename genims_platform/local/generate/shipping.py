@@ -8,7 +8,6 @@ from genims_platform.local.generate import draw
 from genims_platform.local.generate.plan import Plan, identifiers
 from genims_platform.local.generate.world import World
 
-
 _PALLET_KG = 6_000
 """Most weight counted as one package."""
 
