@@ -28,8 +28,9 @@ class Spot:
 
 
 def _orphaned(values: pl.Series, hit: pl.Series, plan: Plan, rng: np.random.Generator) -> pl.Series:
-    del plan
-    numbers = pl.Series(rng.integers(900_000, 999_999, len(values))).cast(pl.String)
+    del plan, rng
+    # Numbered, not drawn: a lost key must not collide with another one in a unique key.
+    numbers = pl.int_range(900_000, 900_000 + len(values), eager=True).cast(pl.String)
     lost = pl.select(pl.lit(values).str.replace(r"\d+$", "") + pl.lit(numbers)).to_series()
     return lost.zip_with(hit & values.is_not_null(), values)
 
@@ -95,13 +96,13 @@ SPOTS: Mapping[str, tuple[Spot, ...]] = {
 """Table → its spoiled columns; identities between columns of one row are never broken."""
 
 
-def spoil(reference: str, frame: pl.DataFrame, plan: Plan, part: int = 0) -> pl.DataFrame:
+def spoil(reference: str, frame: pl.DataFrame, plan: Plan, offset: int = 0) -> pl.DataFrame:
     """The frame with its stated share of faults; columns of tables not listed, and not-null rules, stay as they are."""
     required = {column.name for column in source_table(reference).columns if column.not_null}
     for spot in SPOTS.get(reference, ()):
         if spot.spoil is _missing and spot.column in required:
             raise ValueError(f"dirt for {reference}.{spot.column}: the column may not be NULL")
-        rng = plan.rng(f"dirt.{reference}.{spot.column}.{part}")
+        rng = plan.rng(f"dirt.{reference}.{spot.column}.{offset}")
         hit = pl.Series(rng.random(len(frame)) < spot.share)
         frame = frame.with_columns(spot.spoil(frame[spot.column], hit, plan, rng).alias(spot.column))
     return frame

@@ -20,8 +20,8 @@ class UnknownColumnError(ValueError):
     """A domain set a column that its table does not have."""
 
 
-def complete(reference: str, frame: pl.DataFrame, world: World, part: int = 0) -> pl.DataFrame:
-    """The whole table (or its `part`): catalogue columns in catalogue order and types, unique keys unique.
+def complete(reference: str, frame: pl.DataFrame, world: World, offset: int = 0) -> pl.DataFrame:
+    """The whole table (or a part of it that follows `offset` rows): catalogue columns in catalogue order and types, unique keys unique.
 
     A frame without columns and rows stands for a table that no domain makes: it gets the rows of the plan.
 
@@ -32,7 +32,7 @@ def complete(reference: str, frame: pl.DataFrame, world: World, part: int = 0) -
     if unknown := set(frame.columns) - table.polars_schema.keys():
         raise UnknownColumnError(f"{reference} has no column {', '.join(sorted(unknown))}; mend its generator")
     rows = len(frame) if frame.width else world.plan.rows(reference)
-    filler = _Filler(reference, table, world, rows, part)
+    filler = _Filler(reference, table, world, rows, offset)
     columns = [
         frame[column.name] if column.name in frame.columns else filler.series(column) for column in table.columns
     ]
@@ -56,13 +56,13 @@ def _cast(values: pl.Series, column: Column) -> pl.Series:
 class _Filler:
     """Draws the missing columns of one part of one table."""
 
-    def __init__(self, reference: str, table: Table, world: World, rows: int, part: int) -> None:
+    def __init__(self, reference: str, table: Table, world: World, rows: int, offset: int) -> None:
         self._reference = reference
         self._table = table
         self._world = world
         self._plan: Plan = world.plan
         self._rows = rows
-        self._part = part
+        self._offset = offset
         self._references = {r.column: ".".join(r.target[:2]) for r in table.references}
         self._unique = {key[0] for key in table.unique if len(key) == 1}
         self._times = [c.name for c in table.columns if c.type in ("date", "timestamp") and c.name not in _LOADED]
@@ -71,20 +71,20 @@ class _Filler:
     def series(self, column: Column) -> pl.Series:
         """Values of one column."""
         if (column.name,) == self._table.primary_key:
-            return identifiers(self._reference, self._rows)
+            return identifiers(self._reference, self._rows, self._offset + 1)
         if column.name in self._unique:
             return self._distinct(column)
         if column.null_share >= 1 and not column.not_null:
             return pl.Series([None] * self._rows, dtype=column.dtype)
-        rng = self._plan.rng(f"{self._reference}.{column.name}.{self._part}")
+        rng = self._plan.rng(f"{self._reference}.{column.name}.{self._offset}")
         values = self._drawn(column, rng)
         if column.null_share and not column.not_null:
             values = values.set(pl.Series(rng.random(self._rows) < column.null_share), None)
         return values
 
     def _distinct(self, column: Column) -> pl.Series:
-        numbers = pl.int_range(1, self._rows + 1, eager=True)
-        if len(column.values) >= self._rows:
+        numbers = pl.int_range(self._offset + 1, self._offset + self._rows + 1, eager=True)
+        if not self._offset and len(column.values) >= self._rows:
             return pl.Series(column.values[: self._rows])
         if column.type == "date":
             days = numbers - self._rows
@@ -120,7 +120,7 @@ class _Filler:
             back = rng.integers(200, 5_000, self._rows).astype("timedelta64[D]")
             return pl.Series(np.datetime64(self._plan.start, "us") - back)
         if self._moments is None:
-            rows_rng = self._plan.rng(f"{self._reference}.moments.{self._part}")
+            rows_rng = self._plan.rng(f"{self._reference}.moments.{self._offset}")
             self._moments = self._plan.instants(rows_rng, self._rows)
         # Later columns of a row lie later (start before end), but none in the future unless it is a due or expiry date.
         order = self._times.index(column.name) if column.name in self._times else 0

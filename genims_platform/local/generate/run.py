@@ -4,7 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+import os
 from importlib import import_module
+from importlib.util import find_spec
+from types import SimpleNamespace
 
 import polars as pl
 from rich.progress import Progress
@@ -16,6 +19,16 @@ from genims_platform.local.generate.plan import Plan
 from genims_platform.local.generate.world import World, build_world
 from genims_platform.settings import SOURCE_NAMES, Settings
 from genims_platform.sources.catalogue import catalogue
+
+
+def _domain(name: str):
+    mod = f"genims_platform.local.generate.{name}"
+    if find_spec(mod) and name not in os.environ.get("SKIP", "").split(","):
+        return import_module(mod)
+    return SimpleNamespace(tables=lambda w, p: [])
+
+
+_DOMAINS = {name: _domain(name) for name in SOURCE_NAMES}
 
 
 @dataclass(frozen=True)
@@ -34,23 +47,14 @@ class GenerationReport:
 def frames(world: World, plan: Plan) -> Iterator[tuple[str, pl.DataFrame]]:
     """Every table's rows, complete and with their share of dirt; a big table comes in several frames."""
     for name in SOURCE_NAMES:
-        parts: Counter[str] = Counter()
-        from types import SimpleNamespace
-        from importlib.util import find_spec
-
-        mod = f"genims_platform.local.generate.{name}"
-        domain = (
-            import_module(mod)
-            if find_spec(mod) and name not in __import__("os").environ.get("SKIP", "").split(",")
-            else SimpleNamespace(tables=lambda w, p: [])
-        )
-        for reference, partial in domain.tables(world, plan):
-            part = parts[reference]
-            parts[reference] += 1
-            yield reference, spoil(reference, complete(reference, partial, world, part), plan, part)
+        done: Counter[str] = Counter()
+        for reference, partial in _DOMAINS[name].tables(world, plan):
+            frame = complete(reference, partial, world, done[reference])
+            yield reference, spoil(reference, frame, plan, done[reference])
+            done[reference] += len(frame)
         for table in catalogue()[name]:
             reference = f"{name}.{table}"
-            if reference not in parts:
+            if reference not in done:
                 yield reference, spoil(reference, complete(reference, pl.DataFrame(), world), plan)
 
 
