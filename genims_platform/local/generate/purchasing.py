@@ -10,8 +10,8 @@ from genims_platform.local.generate.plan import Plan, identifiers
 from genims_platform.local.generate.world import World
 
 _SUPPLIERS_PER_MATERIAL = 3
-_SAFETY_MARGIN = 1.03
-"""Bought for each unit consumed."""
+_ORDERED_SHARE = 0.97
+"""Bought for each unit that work orders plan to consume; the rest comes from stock."""
 TAX_RATE = 0.18
 
 
@@ -107,7 +107,7 @@ def _ordered(world: World, plan: Plan, offers: pl.DataFrame) -> tuple[pl.DataFra
         ),
         order_quantity=(
             pl.col("needed")
-            * _SAFETY_MARGIN
+            * _ORDERED_SHARE
             / times_bought
             * pl.lit(pl.Series(draw.skewed(rng, 0.93, 0.38, len(lines))))
         )
