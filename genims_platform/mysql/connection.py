@@ -17,7 +17,7 @@ from sqlalchemy import exc as pool_errors
 from sqlalchemy.dialects.mysql.mysqlconnector import MySQLDialect_mysqlconnector
 from sqlalchemy.pool import QueuePool
 
-from genims_platform.mysql.errors import CONNECTION_LOST_CODES, TransientError, connect_error, statement_error
+from genims_platform.mysql.errors import TransientError, connect_error, connection_lost, statement_error
 from genims_platform.settings import MySQLServer
 
 Result = TypeVar("Result")
@@ -86,7 +86,7 @@ class Database:
             # The pool hands out a proxy that behaves like the connection it wraps.
             yield pooled  # pyright: ignore[reportReturnType]
         except mysql.connector.Error as error:
-            if error.errno in CONNECTION_LOST_CODES:
+            if connection_lost(error):
                 pooled.invalidate()
             raise statement_error(self.server, error) from error
         finally:

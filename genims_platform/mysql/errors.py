@@ -1,6 +1,6 @@
 """What can go wrong with MySQL, sorted by what a caller can do about it: try again, or mend something."""
 
-from mysql.connector import Error
+from mysql.connector import Error, OperationalError
 
 from genims_platform.settings import MySQLServer
 
@@ -73,9 +73,15 @@ def connect_error(server: MySQLServer, error: Error) -> DatabaseUnavailableError
     return unreachable
 
 
+def connection_lost(error: Error) -> bool:
+    """Whether the connection is useless after this error."""
+    # The connector finds out itself, without a code, when it opens a cursor on a dead connection.
+    return error.errno in CONNECTION_LOST_CODES or (isinstance(error, OperationalError) and error.errno == -1)
+
+
 def statement_error(server: MySQLServer, error: Error) -> Exception:
     """The error for a statement that failed: transient codes become `TransientError`, others stay as they are."""
-    if error.errno not in TRANSIENT_CODES:
+    if error.errno not in TRANSIENT_CODES and not connection_lost(error):
         return error
     transient = TransientError(f"MySQL database {server.address}: {error.msg} (code {error.errno})")
     transient.errno = error.errno
