@@ -20,6 +20,10 @@ _WHOLE_WINDOW_DAYS = 400
 """Days since the last lost-time injury reach back without bound: a day touches all later ones of the rolling window."""
 
 _SAFETY_COURSES = ("safety", "compliance")
+_ADDED_UP = (
+    *("incidents", "recordables", "lost_time", "near_misses", "days_away", "hours"),
+    *("training_hours", "permits", "audits", "major_findings", "counted"),
+)
 _PERMITS = ("safety_permit_required", "lockout_tagout_required", "hot_work_permit", "confined_space")
 
 _HCM_FACTS = sql(
@@ -153,29 +157,23 @@ def safety_compliance_daily(
         ),
     ]
     daily = (
-        pl.concat(facts, how="diagonal_relaxed")
+        pl.concat([_factory_days(factories, all_attendance, window), *facts], how="diagonal_relaxed")
         .group_by(_KEY)
         .agg(
-            pl.col("incidents", "recordables", "lost_time", "near_misses", "days_away").sum(),
-            pl.col("hours", "training_hours", "permits", "audits", "major_findings", "counted").sum(),
+            pl.col(_ADDED_UP).sum(),
             trained=pl.col("trained_employee").drop_nulls().n_unique(),
             audit_score=pl.col("audit_score").mean(),
         )
     )
-    keys = pl.concat(
-        [_factory_days(factories, all_attendance, window), daily.select(_KEY)], how="vertical_relaxed"
-    ).unique()
-    zero_if_absent = ("incidents", "recordables", "lost_time", "near_misses", "days_away", "hours", "training_hours")
     return (
-        keys.join(factories.select("factory_id", "factory_name"), on="factory_id", how="left")
-        .join(daily, on=_KEY, how="left")
-        .join(_year_to_day(keys, daily), on=_KEY, how="left")
+        _with_history(daily)
+        .join(factories.select("factory_id", "factory_name"), on="factory_id", how="left")
         .join(_certificates(certifications, home, window), on=_KEY, how="left")
-        .with_columns(pl.col(*zero_if_absent, "permits", "audits", "major_findings", "counted", "trained").fill_null(0))
         .with_columns(pl.col("certificates_valid", "certificates_expired").fill_null(0))
         .select(
             *_KEY,
             "factory_name",
+            "days_since_lost_time",
             incident_count="incidents",
             recordable_count="recordables",
             lost_time_count="lost_time",
@@ -185,7 +183,6 @@ def safety_compliance_daily(
             hours_worked_12m="year_hours",
             trir_12m=200_000 * kpi.ratio(pl.col("year_recordables"), pl.col("year_hours")),
             ltifr_12m=1_000_000 * kpi.ratio(pl.col("year_lost_time"), pl.col("year_hours")),
-            days_since_lost_time="days_since_lost_time",
             safety_training_hours="training_hours",
             employees_trained="trained",
             safety_certs_valid="certificates_valid",
@@ -261,21 +258,18 @@ def _days(window: Window) -> pl.LazyFrame:
     return pl.LazyFrame({"safety_date": window.days}, schema={"safety_date": pl.Date})
 
 
-def _year_to_day(keys: pl.LazyFrame, daily: pl.LazyFrame) -> pl.LazyFrame:
-    """Sums over the 365 days up to each day, and days since the last lost-time incident, whenever that was."""
-    measures = ("hours", "recordables", "lost_time")
+def _with_history(daily: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds sums over the 365 days up to each day, and days since the last lost-time incident, whenever that was."""
     day = pl.col("safety_date")
-    series = (
-        pl.concat([keys, daily.select(*_KEY, *measures)], how="diagonal_relaxed")
-        .group_by(_KEY)
-        .agg(pl.col(measures).sum())
-        .sort("factory_id", "safety_date")
-    )
     last_lost_time = pl.when(pl.col("lost_time") > 0).then(day).forward_fill().over("factory_id")
     return (
-        series.rolling("safety_date", period=_YEAR, group_by="factory_id")
-        .agg(pl.col(measures).sum().name.prefix("year_"))
-        .join(series.select(*_KEY, days_since_lost_time=(day - last_lost_time).dt.total_days()), on=_KEY, how="left")
+        daily.sort("factory_id", "safety_date")
+        .with_columns(days_since_lost_time=(day - last_lost_time).dt.total_days())
+        .rolling("safety_date", period=_YEAR, group_by="factory_id")
+        .agg(
+            pl.exclude(_KEY).last(),  # the day itself ends its own year
+            pl.col("hours", "recordables", "lost_time").sum().name.prefix("year_"),
+        )
     )
 
 
