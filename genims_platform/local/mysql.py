@@ -33,8 +33,8 @@ _OPTIONS = (
     "--event-scheduler=OFF",
 )
 
-# CREATE USER is for the roles and least-privilege accounts that the audit database sets up. With `genims\_%` instead, the
-# servers would refuse GRANT on a database whose underscores are not escaped as well.
+# CREATE USER is for the roles and least-privilege accounts that the audit database sets up. With `genims\_%`
+# the servers would refuse GRANT on a database whose underscores are not escaped as well.
 _ACCOUNTS = """\
 CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';
 ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';

@@ -1,0 +1,1 @@
+"""Tests of the private servers and the generator; they run real servers."""
