@@ -25,7 +25,7 @@ class Scope(ABC):
     """A rule that selects rows of one table for a span."""
 
     @abstractmethod
-    def predicate(self, span: Span) -> exp.Expression:
+    def predicate(self, span: Span) -> exp.Condition:
         """The rows for this span, as an SQL condition."""
 
     def __or__(self, other: "Scope") -> "Scope":
@@ -37,7 +37,7 @@ class Scope(ABC):
 class Everything(Scope):
     """All rows: master data and tables that only know their present state."""
 
-    def predicate(self, span: Span) -> exp.Expression:  # noqa: ARG002
+    def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
         """Always true."""
         return exp.true()
 
@@ -50,7 +50,7 @@ class Between(Scope):
     before: timedelta = field(default=NO_TIME)
     after: timedelta = field(default=NO_TIME)
 
-    def predicate(self, span: Span) -> exp.Expression:
+    def predicate(self, span: Span) -> exp.Condition:
         """`column >= start - before AND column < end + after`."""
         column = _column(self.column)
         return exp.and_(column >= _instant(span.start - self.before), column < _instant(span.end + self.after))
@@ -62,7 +62,7 @@ class Until(Scope):
 
     column: str
 
-    def predicate(self, span: Span) -> exp.Expression:
+    def predicate(self, span: Span) -> exp.Condition:
         """`column < end`."""
         return _column(self.column) < _instant(span.end)
 
@@ -74,7 +74,7 @@ class Overlapping(Scope):
     start: str
     end: str
 
-    def predicate(self, span: Span) -> exp.Expression:
+    def predicate(self, span: Span) -> exp.Condition:
         """`start < span end AND end > span start`."""
         return exp.and_(_column(self.start) < _instant(span.end), _column(self.end) > _instant(span.start))
 
@@ -88,7 +88,7 @@ class KeyIn(Scope):
     key: str
     scope: Scope
 
-    def predicate(self, span: Span) -> exp.Expression:
+    def predicate(self, span: Span) -> exp.Condition:
         """`column IN (SELECT key FROM table WHERE …)`."""
         keys = (
             exp.select(_column(self.key)).from_(exp.to_table(self.table, quoted=True)).where(self.scope.predicate(span))
@@ -97,11 +97,25 @@ class KeyIn(Scope):
 
 
 @dataclass(frozen=True)
+class Earliest(Scope):
+    """Rows that hold the smallest `column` of `table`, the one read: where its history begins."""
+
+    table: str
+    column: str
+
+    def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
+        """`column = (SELECT min(column) FROM table)`."""
+        column = _column(self.column)
+        smallest = exp.select(exp.Min(this=column)).from_(exp.to_table(self.table, quoted=True))
+        return column.eq(exp.Subquery(this=smallest))
+
+
+@dataclass(frozen=True)
 class _Either(Scope):
     left: Scope
     right: Scope
 
-    def predicate(self, span: Span) -> exp.Expression:
+    def predicate(self, span: Span) -> exp.Condition:
         return exp.or_(self.left.predicate(span), self.right.predicate(span))
 
 
