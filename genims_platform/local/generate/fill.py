@@ -21,9 +21,9 @@ class UnknownColumnError(ValueError):
 
 
 def complete(reference: str, frame: pl.DataFrame, world: World, offset: int = 0) -> pl.DataFrame:
-    """The whole table (or a part of it that follows `offset` rows): catalogue columns in catalogue order and types, unique keys unique.
+    """The whole table, or the part of it that follows `offset` rows: catalogue columns, order and types.
 
-    A frame without columns and rows stands for a table that no domain makes: it gets the rows of the plan.
+    Unique keys are unique. A frame without columns stands for a table that no domain makes: it gets the plan's rows.
 
     Raises:
         UnknownColumnError: the frame has a column that the catalogue does not know.

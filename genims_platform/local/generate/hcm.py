@@ -26,7 +26,7 @@ _INCIDENTS = pl.DataFrame(
         "description": ["Load swung near a person", "Small cut", "Hand injured at a machine", "Rack damaged"],
     }
 )
-_INCIDENT_SHARE = [0.45, 0.2, 0.22, 0.13]
+_INCIDENT_SHARE = [0.42, 0.2, 0.27, 0.11]
 _CERTIFICATES = ["Forklift licence", "First aid", "Crane operation", "ISO 9001 auditor", "Electrical safety"]
 _CERTIFICATE_TYPES = ["equipment", "safety", "equipment", "professional", "safety"]
 _JOBS = [
@@ -131,7 +131,7 @@ def _attendance(world: World, plan: Plan) -> pl.DataFrame:
 
 
 def _incidents(world: World, plan: Plan) -> pl.DataFrame:
-    """A few dozen a year; one in five is recordable, one in ten costs days. Only some name the factory themselves."""
+    """A few dozen a year; nearly one in four recordable, half of these cost days. Only some name the factory."""
     rng = plan.rng("hcm.safety_incidents")
     count = plan.rows("hcm.safety_incidents")
     person = world.hcm_employees[rng.integers(0, len(world.hcm_employees), count)]
@@ -162,7 +162,7 @@ def _schedules(world: World, plan: Plan) -> pl.DataFrame:
     start = plan.working_days(rng, count).astype("datetime64[s]") + np.timedelta64(8, "h")
     length = _COURSES["duration_hours"].to_numpy()[course].clip(0, 8)
     end = start + (length * 3600).astype("timedelta64[s]")
-    over = pl.Series(end <= np.datetime64(plan.end))
+    over = pl.Series(end.astype("datetime64[us]")) <= plan.end
     return pl.DataFrame(
         {
             "schedule_id": identifiers("hcm.training_schedules", count),

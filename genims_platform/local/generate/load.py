@@ -1,7 +1,8 @@
 """COPY into the source databases: emptied only with the caller's permission, loaded by two threads, then analysed."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from io import BytesIO
 from queue import SimpleQueue
 
@@ -11,7 +12,7 @@ from psycopg2 import extensions, sql
 from genims_platform.settings import SOURCE_NAMES, Settings
 from genims_platform.sources.catalogue import catalogue
 from genims_platform.sources.connection import connect
-from genims_platform.sources.schema import create
+from genims_platform.sources.schema import create, index_name, indexed_columns
 
 _ROWS_A_COPY = 50_000
 _THREADS = 2
@@ -34,12 +35,7 @@ def prepare(settings: Settings, *, replace: bool) -> None:
             _refuse_rows(settings, name)
     for name in SOURCE_NAMES:
         tables = sql.SQL(", ").join(sql.Identifier(table) for table in catalogue()[name])
-        connection = connect(settings.source_primary(name))
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(sql.SQL("TRUNCATE {}").format(tables))
-        finally:
-            connection.close()
+        _execute(settings, name, [sql.SQL("TRUNCATE {}").format(tables)])
 
 
 def _refuse_rows(settings: Settings, name: str) -> None:
@@ -55,6 +51,53 @@ def _refuse_rows(settings: Settings, name: str) -> None:
                         f"{server.address} holds data already (table {table}); "
                         "generating replaces everything in it: pass --replace, or name other databases in PG_*_DB"
                     )
+    finally:
+        connection.close()
+
+
+@contextmanager
+def indexes_rebuilt(settings: Settings) -> Generator[None]:
+    """Load without the secondary indexes; building them afterwards takes less than keeping them. Then ANALYZE.
+
+    They are rebuilt when loading fails, too.
+    """
+    for name in SOURCE_NAMES:
+        drops = [
+            sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(index)) for index, _, _ in _secondary_indexes(name)
+        ]
+        _execute(settings, name, drops)
+    try:
+        yield
+    finally:
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="index") as threads:
+            for done in [threads.submit(_execute, settings, name, _finishing(name)) for name in SOURCE_NAMES]:
+                done.result()
+
+
+def _secondary_indexes(name: str) -> list[tuple[str, str, str]]:
+    return [
+        (index_name(table, column), table, column)
+        for table, facts in catalogue()[name].items()
+        for column in indexed_columns(name, table, facts)
+    ]
+
+
+def _finishing(name: str) -> list[sql.Composable]:
+    creates: list[sql.Composable] = [
+        sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(*map(sql.Identifier, index))
+        for index in _secondary_indexes(name)
+    ]
+    return [*creates, sql.SQL("ANALYZE")]
+
+
+def _execute(settings: Settings, name: str, statements: Sequence[sql.Composable]) -> None:
+    if not statements:
+        return
+    connection = connect(settings.source_primary(name))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("SET LOCAL maintenance_work_mem = '256MB'"))
+            cursor.execute(sql.SQL(";\n").join(statements))
     finally:
         connection.close()
 
@@ -89,12 +132,6 @@ class Loader:
             self._settle(most=_THREADS)
             self._running.add(self._threads.submit(self._copy, reference, piece))
 
-    def analyse(self, names: Iterable[str] = SOURCE_NAMES) -> None:
-        """Refresh the planner's statistics after the last copy."""
-        self._settle(most=0)
-        for name in names:
-            self._running.add(self._threads.submit(self._analyse, name))
-
     def _settle(self, most: int) -> None:
         while len(self._running) > most:
             done, self._running = wait(self._running, return_when=FIRST_COMPLETED if most else FIRST_EXCEPTION)
@@ -117,11 +154,3 @@ class Loader:
         with connection, connection.cursor() as cursor:
             cursor.copy_expert(copy, data)
         self._idle[database].put(connection)
-
-    def _analyse(self, name: str) -> None:
-        connection = connect(self._settings.source_primary(name), autocommit=True)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("ANALYZE")
-        finally:
-            connection.close()

@@ -4,31 +4,58 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-import os
-from importlib import import_module
-from importlib.util import find_spec
-from types import SimpleNamespace
+from typing import Protocol
 
 import polars as pl
 from rich.progress import Progress
 
+from genims_platform.local.generate import (
+    cmms,
+    crm,
+    erp,
+    financial,
+    hcm,
+    master,
+    mes,
+    operational,
+    qms,
+    service,
+    supplier,
+    tms,
+    wms,
+)
 from genims_platform.local.generate.dirt import spoil
 from genims_platform.local.generate.fill import complete
-from genims_platform.local.generate.load import Loader, prepare
+from genims_platform.local.generate.load import Loader, indexes_rebuilt, prepare
 from genims_platform.local.generate.plan import Plan
 from genims_platform.local.generate.world import World, build_world
 from genims_platform.settings import SOURCE_NAMES, Settings
 from genims_platform.sources.catalogue import catalogue
 
 
-def _domain(name: str):
-    mod = f"genims_platform.local.generate.{name}"
-    if find_spec(mod) and name not in os.environ.get("SKIP", "").split(","):
-        return import_module(mod)
-    return SimpleNamespace(tables=lambda w, p: [])
+class _Domain(Protocol):
+    """A module that makes the tables of one database."""
+
+    def tables(self, world: World, plan: Plan) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Partial frames; a big table may come in several."""
+        ...
 
 
-_DOMAINS = {name: _domain(name) for name in SOURCE_NAMES}
+_DOMAINS: Mapping[str, _Domain] = {
+    "master": master,
+    "operational": operational,
+    "mes": mes,
+    "erp": erp,
+    "financial": financial,
+    "wms": wms,
+    "tms": tms,
+    "cmms": cmms,
+    "crm": crm,
+    "service": service,
+    "hcm": hcm,
+    "supplier": supplier,
+    "qms": qms,
+}
 
 
 @dataclass(frozen=True)
@@ -71,11 +98,10 @@ def generate(
     prepare(settings, replace=replace)
     rows: Counter[str] = Counter()
     task = progress.add_task("Generating", total=sum(map(len, catalogue().values()))) if progress else None
-    with Loader(settings) as loader:
+    with indexes_rebuilt(settings), Loader(settings) as loader:
         for reference, frame in frames(build_world(plan), plan):
             loader.load(reference, frame)
             rows[reference] += len(frame)
             if progress and task is not None:
                 progress.update(task, description=reference, completed=len(rows))
-        loader.analyse()
     return GenerationReport(dict(rows), time.perf_counter() - started)

@@ -44,7 +44,8 @@ def _core(world: World, plan: Plan) -> pl.DataFrame:
     capacity = world.machines["design_capacity_units_per_hour"].to_numpy()[machine]
     rating = world.machines["power_rating_kw"].to_numpy()[machine]
     load = world.machines["load"].to_numpy()[machine]
-    performance = rng.normal(92, 3.5, count).clip(76, 103)
+    pace = plan.rng("scada.pace").normal(92, 2.5, len(world.machines))
+    performance = (pace[machine] + rng.normal(0, 3, count)).clip(76, 103)
     share = np.where(state == _RUNNING, load, _STATE_LOAD[state]) * rng.normal(1, 0.06, count).clip(0.8, 1.2)
     hours = (grid["timestamp"].diff().dt.total_seconds().fill_null(0).to_numpy().clip(0, 4 * 3600) / 3600) * np.append(
         False, machine[1:] == machine[:-1]
@@ -109,6 +110,7 @@ def _grid(world: World, plan: Plan) -> pl.DataFrame:
             "factory": factory.replace_strict(homes, range(len(homes)), return_dtype=pl.Int64),
             "shift_day": day,
             "shift": slot // a_shift,
+            "elapsed": (slots[slot] + jitter) % 480,
             "timestamp": local.astype("datetime64[us]"),
         }
     ).with_columns(pl.col("shift") + 6 * pl.col("factory"))
@@ -129,14 +131,18 @@ def _grid(world: World, plan: Plan) -> pl.DataFrame:
 
 
 def _states(grid: pl.DataFrame, world: World, rng: np.random.Generator) -> np.ndarray:
-    """One state a reading: reliable machines run more, weekends idle more, bad days are bad for a whole machine-day."""
+    """One state a reading: reliable machines run more, weekends idle more, bad days and bad weeks of a line last."""
     machine = grid["machine"].to_numpy()
     reliability = world.machines["reliability"].to_numpy()[machine]
     weekend = grid["timestamp"].dt.weekday().to_numpy() >= 6
     day_key = machine * 10_000 + grid["shift_day"].to_numpy()
     _, first = np.unique(day_key, return_inverse=True)
     mood = rng.beta(5, 2, first.max() + 1)[first] if len(first) else np.zeros(0)
-    trouble = 0.32 - 0.2 * reliability - 0.12 * mood
+    weeks = grid["shift_day"].to_numpy() // 7
+    season = rng.normal(0, 0.035, (len(world.lines), weeks.max(initial=0) + 1))
+    homes = world.machines["line_id"].cast(pl.Enum(world.lines["line_id"])).to_physical().to_numpy()
+    learning = 0.0006 * weeks
+    trouble = 0.32 - 0.2 * reliability - 0.12 * mood + season[homes[machine], weeks] - learning
     idle = np.where(weekend, 0.22, 0.06)
     weights = np.column_stack(
         [
@@ -157,7 +163,7 @@ def _wide(world: World, rows: pl.DataFrame, offset: int) -> pl.DataFrame:
     running = pl.col("state") == _RUNNING
     down = pl.col("state") == _STATES.index("fault")
     quality = 100 - 100 * pl.col("parts_rejected_shift") / pl.col("parts_produced_shift").clip(1)
-    availability = (pl.col("uptime") / 288).clip(20, 99)
+    availability = (pl.col("uptime") / 60 / pl.col("elapsed") * 100).clip(0, 99)
     target = 3600 / machines["design_capacity_units_per_hour"]
     fault = pl.format("F-{}", pl.col("machine") % 40 + 100)
     return rows.select(
