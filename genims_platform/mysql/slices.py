@@ -127,8 +127,7 @@ class SliceWriter:
         self, contract: TableContract, frame: pl.DataFrame, where: str, bounds: Sequence[date], period_column: str
     ) -> list[date]:
         names = list(contract.polars_schema)
-        statement = f"SELECT {_list(names)} FROM {identifier(self._table)} WHERE {where}"  # noqa: S608
-        present = read_frame(self._connection, statement, bounds, contract.polars_schema)
+        present = stored_rows(self._connection, contract, where, bounds)
         side = "_side"
         # Equal rows of the two sides cancel out, however many there are of each.
         balance = (
@@ -216,6 +215,21 @@ def exclusive_writer(database: Database, table: str, *, timeout: float) -> Gener
     """
     with database.connection() as connection, named_lock(connection, lock_name(database, table), timeout):
         yield SliceWriter(database, connection, table)
+
+
+def stored_rows(
+    connection: MySQLConnectionAbstract, contract: TableContract, condition: str, parameters: Sequence[object] = ()
+) -> pl.DataFrame:
+    """Rows of a table that meet a condition, in the contract's types, without `last_updated_at`."""
+    schema = contract.polars_schema
+    # A decimal read as text is exact and costs a fifth of one that becomes a Python object.
+    selected = ", ".join(
+        f"CAST({identifier(name)} AS CHAR) AS {identifier(name)}" if dtype.is_decimal() else identifier(name)
+        for name, dtype in schema.items()
+    )
+    statement = f"SELECT {selected} FROM {identifier(contract.name)} WHERE {condition}"  # noqa: S608
+    read_as = {name: pl.String() if dtype.is_decimal() else dtype for name, dtype in schema.items()}
+    return read_frame(connection, statement, parameters, read_as).cast({**schema})
 
 
 def _in_periods(column: str, periods: Sequence[Period]) -> tuple[str, list[date]]:

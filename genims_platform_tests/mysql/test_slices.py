@@ -18,7 +18,7 @@ from genims_platform.mysql.connection import Database
 from genims_platform.mysql.contract import ContractError, TableContract
 from genims_platform.mysql.errors import TransientError
 from genims_platform.mysql.locks import LockTimeoutError, lock_name
-from genims_platform.mysql.slices import LoadError, Published, exclusive_writer
+from genims_platform.mysql.slices import LoadError, Published, exclusive_writer, stored_rows
 from genims_platform.settings import PROJECT_ROOT
 from genims_platform_tests.mysql import loading_process
 from genims_platform_tests.mysql.conftest import CONTRACTS, DAY, NEXT_DAY, kill, rows
@@ -44,8 +44,8 @@ def replace(
 
 
 def content(database: Database, contract: TableContract = CONTRACTS[TABLE]) -> pl.DataFrame:
-    names = ", ".join(contract.polars_schema)
-    return database.read(f"SELECT {names} FROM {contract.name} ORDER BY 1, 2", schema=contract.polars_schema)
+    with database.connection() as connection:
+        return stored_rows(connection, contract, "1 = 1").sort(contract.primary_key)
 
 
 def test_a_slice_is_replaced_and_its_neighbours_stay(loader: Database):
