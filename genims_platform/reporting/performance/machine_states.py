@@ -38,17 +38,19 @@ def state_intervals(usable: pl.LazyFrame, window: Window, every: Literal["1d", "
 
     A reading holds until the machine's next usable one, but at most 240 minutes and not past the end of the window;
     time that no reading covers is unobserved. Adds `since` (start of the day or hour), its `day`, `held` (microseconds
-    inside it) and `begins` (whether the reading itself lies inside it: true for exactly one piece of each reading).
+    inside it), `begins` (whether the reading itself lies inside it: true for exactly one piece of each reading) and
+    `metered` (kWh by which the meter rose since the machine's last usable reading, if at most 240 minutes ago).
     """
-    taken, machine = pl.col("timestamp"), pl.col("machine_id")
+    taken, machine, meter = pl.col("timestamp"), pl.col("machine_id"), pl.col("energy_consumed_kwh")
     following = pl.when(machine == machine.shift(-1)).then(taken.shift(-1))
+    recent = (machine == machine.shift(1)) & (taken - taken.shift(1) <= HOLD)
     until = pl.min_horizontal(following, taken + HOLD, pl.lit(window.span.end))
     last_moment = pl.max_horizontal(taken, pl.col("until") - timedelta(microseconds=1))
     since = pl.col("since")
     held = pl.min_horizontal("until", since.dt.offset_by(every)) - pl.max_horizontal("timestamp", "since")
     return (
         usable.sort("machine_id", "timestamp", "scada_id")
-        .with_columns(until=until)
+        .with_columns(until=until, metered=pl.when(recent).then((meter - meter.shift(1)).clip(lower_bound=0)))
         .with_columns(since=pl.datetime_ranges(taken.dt.truncate(every), last_moment, every))
         .explode("since")
         .with_columns(day=kpi.day(since), held=held.dt.total_microseconds(), begins=since <= taken)
@@ -61,8 +63,8 @@ def state_totals(usable: pl.LazyFrame, window: Window, every: Literal["1d", "1h"
     Columns beside `machine_id`, `since`, `day`: `readings` (count), `scada_line_id`, `scada_factory_id`; microseconds
     `observed`, `run`, `setup`, `idle`, `maintenance`, `stopped` (states fault and stopped), `busy` (planned busy time:
     neither idle nor maintenance) and `down` (busy time that is neither run nor setup); kW x microseconds `energy` and
-    `run_energy`; `performance_pct`, the mean over running time; `oee_weight` and `weighted_oee` of the OEE that the
-    controller reports.
+    `run_energy`; `metered` kWh; `performance_pct`, the mean over running time; `oee_weight` and `weighted_oee` of the
+    OEE that the controller reports.
     """
     held, state, begins = pl.col("held"), pl.col("machine_state"), pl.col("begins")
     energy = pl.col("power_consumption_kw") * held
@@ -87,6 +89,7 @@ def state_totals(usable: pl.LazyFrame, window: Window, every: Literal["1d", "1h"
             stopped=in_states("fault", "stopped"),
             energy=kpi.total(energy),
             run_energy=kpi.total(pl.when(state == "running").then(energy).otherwise(energy * 0)),
+            metered=kpi.total(pl.when(begins).then(pl.col("metered"))),
             performance_pct=kpi.ratio(
                 (performance * running).sum(), pl.when(performance.is_not_null()).then(running).sum()
             ),
@@ -94,6 +97,7 @@ def state_totals(usable: pl.LazyFrame, window: Window, every: Literal["1d", "1h"
             oee_weight=pl.when(reported.is_not_null()).then(held).sum(),
         )
         .filter(pl.col("readings").sum().over("machine_id", "day") > 0)
+        .with_columns(pl.col("scada_line_id", "scada_factory_id").min().over("machine_id", "day"))
         .with_columns(busy=pl.col("observed") - pl.col("idle") - pl.col("maintenance"))
         .with_columns(down=pl.col("busy") - pl.col("run") - pl.col("setup"))
     )

@@ -1,0 +1,34 @@
+"""Postings of the general ledger in INR."""
+
+import polars as pl
+
+from genims_platform.reporting.exchange import with_inr_rate
+from genims_platform.reporting.periods import Window
+
+_EXACT = pl.Decimal(38, 10)
+
+
+def postings(
+    headers: pl.LazyFrame, lines: pl.LazyFrame, accounts: pl.LazyFrame, rates: pl.LazyFrame, window: Window
+) -> pl.LazyFrame:
+    """Lines of posted entries that are not reversed, by `day`, `account_code`, `factory_id` and `cost_center_id`.
+
+    `debit`, `credit` and `expense` (their difference) are the functional amounts (INR), else the native ones converted
+    at the posting date; NULL where an amount has no usable rate.
+    """
+    valid = headers.filter(
+        pl.col("posted"), ~pl.col("reversed"), pl.col("posting_date") < pl.lit(window.span.end)
+    ).select("journal_entry_id", day="posting_date")
+    dated = lines.join(valid, on="journal_entry_id").join(
+        accounts.select("account_id", "account_code"), on="account_id", how="left"
+    )
+    rated = with_inr_rate(dated, rates, currency="currency_code", on="day")
+
+    def inr(side: str) -> pl.Expr:
+        native = pl.col(f"{side}_amount").cast(_EXACT).fill_null(0)
+        converted = pl.when(native == 0).then(native).otherwise(native * pl.col("inr_rate"))
+        return pl.coalesce(pl.col(f"functional_{side}").cast(_EXACT), converted)
+
+    return rated.select(
+        "day", "account_code", "factory_id", "cost_center_id", debit=inr("debit"), credit=inr("credit")
+    ).with_columns(expense=pl.col("debit") - pl.col("credit"))
