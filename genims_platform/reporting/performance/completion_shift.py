@@ -8,23 +8,28 @@ PRODUCTION_SHIFTS = ("shift_a", "shift_b", "shift_c")
 """Names of the shifts that cover the 24 hours of a factory; others, such as `general`, overlap them."""
 
 
-def completion_shifts(orders: pl.LazyFrame, factories: pl.LazyFrame, shifts: pl.LazyFrame) -> pl.LazyFrame:
-    """`shift` by `work_order_id`: the production shift of the order's factory that holds its `actual_end_time`.
+def with_completion_shift(orders: pl.LazyFrame, factories: pl.LazyFrame, shifts: pl.LazyFrame) -> pl.LazyFrame:
+    """Orders with `shift`: the production shift of the order's factory that holds its `actual_end_time`.
 
-    A shift is [start, end) in local time; one that ends at or before its start runs over midnight. Orders whose factory
-    has no known time zone, or no such shift, have no row. Where shifts overlap, the first by name counts.
+    A shift is [start, end) in local time; one that ends at or before its start runs over midnight. `shift` is NULL
+    where the factory has no known time zone or no such shift. Where shifts overlap, the first by name counts.
     """
-    clock, starts, ends = pl.col("clock"), pl.col("start_time"), pl.col("end_time")
-    overnight = ends <= starts
-    inside = pl.when(overnight).then((clock >= starts) | (clock < ends)).otherwise((clock >= starts) & (clock < ends))
+    bounds = [
+        pl.col(bound).sort_by("shift_id").filter(pl.col("shift_name").sort_by("shift_id") == name).first().alias(alias)
+        for name in PRODUCTION_SHIFTS
+        for bound, alias in (("start_time", f"{name}_start"), ("end_time", f"{name}_end"))
+    ]
     return (
-        orders.join(factories.select("factory_id", "timezone"), on="factory_id")
-        .select("work_order_id", "factory_id", clock=_local_clock(pl.col("actual_end_time"), pl.col("timezone")))
-        .join(shifts.select("factory_id", "shift_name", "start_time", "end_time"), on="factory_id")
-        .filter(pl.col("shift_name").is_in(PRODUCTION_SHIFTS), inside)
-        .group_by("work_order_id")
-        .agg(shift=pl.col("shift_name").min())
+        orders.join(factories.select("factory_id", "timezone"), on="factory_id", how="left")
+        .join(shifts.group_by("factory_id").agg(bounds), on="factory_id", how="left")
+        .with_columns(clock=_local_clock(pl.col("actual_end_time"), pl.col("timezone")))
+        .with_columns(shift=pl.coalesce(pl.when(_inside(name)).then(pl.lit(name)) for name in PRODUCTION_SHIFTS))
     )
+
+
+def _inside(name: str) -> pl.Expr:
+    clock, start, end = pl.col("clock"), pl.col(f"{name}_start"), pl.col(f"{name}_end")
+    return pl.when(end <= start).then((clock >= start) | (clock < end)).otherwise((clock >= start) & (clock < end))
 
 
 def _local_clock(instant: pl.Expr, zone: pl.Expr) -> pl.Expr:

@@ -6,7 +6,7 @@ import polars as pl
 
 from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Identity, Reconciliation, sql
-from genims_platform.reporting.performance.completion_shift import PRODUCTION_SHIFTS, completion_shifts
+from genims_platform.reporting.performance.completion_shift import PRODUCTION_SHIFTS, with_completion_shift
 from genims_platform.reporting.performance.machine_states import units_produced_by_line
 from genims_platform.reporting.performance.production_orders import completed_orders, order_costs, standard_unit_costs
 from genims_platform.reporting.periods import DAY, Window, midnight
@@ -125,10 +125,9 @@ def production_summary_daily(
     """
     facts = [
         _completions(
-            completed_orders(work_orders, window),
+            with_completion_shift(completed_orders(work_orders, window), factories, shifts),
             costs=order_costs(order_materials, order_labor, window),
             standards=standard_unit_costs(materials),
-            shifts=completion_shifts(completed_orders(work_orders, window), factories, shifts),
         ),
         _plans(work_orders, window),
         clockings.join(
@@ -170,13 +169,10 @@ def production_summary_daily(
     )
 
 
-def _completions(
-    orders: pl.LazyFrame, *, costs: pl.LazyFrame, standards: pl.LazyFrame, shifts: pl.LazyFrame
-) -> pl.LazyFrame:
+def _completions(orders: pl.LazyFrame, *, costs: pl.LazyFrame, standards: pl.LazyFrame) -> pl.LazyFrame:
     return (
         orders.join(costs.select("work_order_id", "actual"), on="work_order_id", how="left")
         .join(standards, on="product_id", how="left")
-        .join(shifts, on="work_order_id", how="left")
         .select(
             "work_order_id",
             "line_id",
