@@ -7,22 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from random import Random
+from typing import Literal
 
-from psycopg2 import extensions, sql
-from psycopg2.extras import Json, RealDictCursor
+from psycopg2 import errors, extensions, sql
+from psycopg2.extras import Json
 
 from genims_platform.local.simulated_changes import CHANGES, Change, Delete, Insert, Row, Update
 from genims_platform.settings import Settings
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.connection import connect
 
-_SAMPLE_ROWS = 400
+_SAMPLE_ROWS = 300
 _LONGEST_WAIT_SECONDS = 0.1
 _TICK_SECONDS = 1.0
 
 
+_REMEDY = "fill the sources with `genims generate`"
+
+
 class NothingToSimulateError(RuntimeError):
-    """A source table that the simulator works on holds no rows yet."""
+    """A source table that the simulator works on is missing or holds no rows yet."""
 
 
 @dataclass
@@ -56,15 +60,15 @@ def simulate(
 
     Raises:
         ValueError: `rate` is not positive.
-        NothingToSimulateError: a table to work on is empty.
+        NothingToSimulateError: a table to work on is missing or empty.
         SourceUnavailableError: a source cannot be reached.
     """
     if rate <= 0:
         raise ValueError(f"rate={rate}: must be a positive number of statements a second")
     report = SimulationReport()
-    started = time.monotonic()
-    next_tick = started + _TICK_SECONDS
     with _Simulation(settings, seed) as simulation:
+        started = time.monotonic()
+        next_tick = started + _TICK_SECONDS
         while not (stop and stop()):
             now = time.monotonic()
             report.seconds = now - started
@@ -78,15 +82,15 @@ def simulate(
                 time.sleep(min(ahead, _LONGEST_WAIT_SECONDS))
             else:
                 simulation.turn(report)
-    report.seconds = time.monotonic() - started
+        report.seconds = time.monotonic() - started
     return report
 
 
 @dataclass(frozen=True)
 class _Statement:
-    kind: str
+    kind: Literal["insert", "update", "delete"]
     table: str
-    text: sql.Composable
+    columns: tuple[str, ...]
     values: Sequence[object]
 
 
@@ -104,11 +108,22 @@ class _Simulation:
         self._samples: dict[tuple[str, str], list[Row]] = {}
         self._children: dict[str, dict[object, list[Row]]] = {}
         self._own_keys: dict[str, list[object]] = {}
+        self._texts: dict[tuple[str, str, tuple[str, ...]], str] = {}
 
     def __enter__(self) -> "_Simulation":
+        try:
+            for change in CHANGES:
+                if not isinstance(change, Delete):
+                    self._sample(change.table, change.where)
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for connection in self._connections.values():
             connection.close()
 
@@ -118,12 +133,20 @@ class _Simulation:
         statements = self._plan(change)
         if not statements:
             return
-        with self._connection(change.table) as connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement.text, statement.values)
+        connection = self._connection(change.table)
+        # Sent as one string, statements are one transaction and one round trip.
+        text = ";".join(self._text(connection, statement) for statement in statements)
+        with connection.cursor() as cursor:
+            cursor.execute(text, [value for statement in statements for value in statement.values])
         for statement in statements:
             report.counts[statement.kind, statement.table] += 1
         report.transactions += 1
+
+    def _text(self, connection: extensions.connection, statement: _Statement) -> str:
+        shape = (statement.kind, statement.table, statement.columns)
+        if shape not in self._texts:
+            self._texts[shape] = _compose(statement).as_string(connection)
+        return self._texts[shape]
 
     def _plan(self, change: Change) -> list[_Statement]:
         match change:
@@ -141,6 +164,7 @@ class _Simulation:
         row = self._new_row(change.table, template, age) | dict(change.reset)
         key = _key(change.table)
         self._own_keys.setdefault(change.table, []).append(row[key])
+        self._offer(change.table, row)
         statements = [_insert_statement(change.table, row)]
         if change.child:
             table, column = change.child
@@ -149,24 +173,28 @@ class _Simulation:
             statements += [_insert_statement(table, copy) for copy in copies]
         return statements
 
+    def _offer(self, table: str, row: Row) -> None:
+        """Let updates work on a new row as well; the oldest rows make room."""
+        for update in CHANGES:
+            if isinstance(update, Update) and update.table == table:
+                rows = self._sample(table, update.where)
+                rows.append(row)
+                del rows[: -2 * _SAMPLE_ROWS]
+
     def _update(self, change: Update) -> list[_Statement]:
         row = self._rng.choice(self._sample(change.table, change.where))
         values = change.change(self._rng, row, _now())
         if not values:
             return []
         row.update(values)
-        key = _key(change.table)
-        assignments = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in values)
-        text = sql.SQL("UPDATE {} SET {} WHERE {} = %s").format(_table(change.table), assignments, sql.Identifier(key))
-        return [_Statement("update", change.table, text, [*values.values(), row[key]])]
+        return [_Statement("update", change.table, tuple(values), [*values.values(), row[_key(change.table)]])]
 
     def _delete(self, change: Delete) -> list[_Statement]:
         own = self._own_keys.get(change.table)
         if not own:
             return []
         key = own.pop(self._rng.randrange(len(own)))
-        text = sql.SQL("DELETE FROM {} WHERE {} = %s").format(_table(change.table), sql.Identifier(_key(change.table)))
-        return [_Statement("delete", change.table, text, [key])]
+        return [_Statement("delete", change.table, (), [key])]
 
     def _new_row(self, table: str, template: Row, age: timedelta) -> Row:
         facts = source_table(table)
@@ -191,7 +219,7 @@ class _Simulation:
             if not rows and where != "true":
                 return self._sample(table, "true")
             if not rows:
-                raise NothingToSimulateError(f"{table} holds no rows to work on; fill the sources with genims generate")
+                raise NothingToSimulateError(f"{table} holds no rows to work on; {_REMEDY}")
             self._samples[table, where] = rows
         return self._samples[table, where]
 
@@ -209,26 +237,38 @@ class _Simulation:
         return [rows for (sampled, _), rows in self._samples.items() if sampled == table]
 
     def _select(self, table: str, statement: sql.Composable, values: Sequence[object]) -> list[Row]:
-        connection = self._connection(table)
-        with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-            cursor.execute(statement, values)
-            return [dict(row) for row in cursor.fetchall()]
+        with self._connection(table).cursor() as cursor:
+            try:
+                cursor.execute(statement, values)
+            except errors.UndefinedTable:
+                raise NothingToSimulateError(f"{table} does not exist; {_REMEDY}") from None
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def _connection(self, table: str) -> extensions.connection:
         source = table.partition(".")[0]
         if source not in self._connections:
-            self._connections[source] = connect(self._settings.source_primary(source))
+            self._connections[source] = connect(self._settings.source_primary(source), autocommit=True)
         return self._connections[source]
 
 
 def _insert_statement(table: str, row: Mapping[str, object]) -> _Statement:
-    text = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-        _table(table),
-        sql.SQL(", ").join(map(sql.Identifier, row)),
-        sql.SQL(", ").join(sql.Placeholder() * len(row)),
-    )
     values = [Json(value) if isinstance(value, dict) else value for value in row.values()]
-    return _Statement("insert", table, text, values)
+    return _Statement("insert", table, tuple(row), values)
+
+
+def _compose(statement: _Statement) -> sql.Composable:
+    table, key = _table(statement.table), sql.Identifier(_key(statement.table))
+    columns = [sql.Identifier(column) for column in statement.columns]
+    match statement.kind:
+        case "insert":
+            values = sql.SQL(", ").join(sql.Placeholder() * len(columns))
+            return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(table, sql.SQL(", ").join(columns), values)
+        case "update":
+            changes = sql.SQL(", ").join(sql.SQL("{} = %s").format(column) for column in columns)
+            return sql.SQL("UPDATE {} SET {} WHERE {} = %s").format(table, changes, key)
+        case "delete":
+            return sql.SQL("DELETE FROM {} WHERE {} = %s").format(table, key)
 
 
 def _table(reference: str) -> sql.Identifier:

@@ -61,13 +61,15 @@ def _scaled(rng: Random, value: float, low: float, high: float) -> Decimal:
 
 
 def _work_order_progress(rng: Random, row: Row, now: datetime) -> Row:
-    planned, done = int(_number(row, "planned_quantity")), int(_number(row, "produced_quantity"))
-    pieces = min(rng.randint(1, 8), max(planned - done, 0))
-    if row["status"] not in {"in_progress", "released"}:
+    if row["status"] == "on_hold":
+        return {"status": "in_progress", "actual_start_time": row["actual_start_time"] or now, "updated_at": now}
+    if row["status"] != "in_progress":
         return {}
+    planned, done = int(_number(row, "planned_quantity")), int(_number(row, "produced_quantity"))
+    pieces = min(rng.randint(1, max(planned // 10, 1)), max(planned - done, 0))
     if pieces == 0:
         return {"status": "completed", "actual_end_time": now, "updated_at": now}
-    rejected = 1 if rng.random() < 0.05 else 0
+    rejected = 1 if rng.random() < 0.2 else 0
     return {
         "produced_quantity": done + pieces,
         "good_quantity": int(_number(row, "good_quantity")) + pieces - rejected,
@@ -148,6 +150,26 @@ _NEW_TICKET: Row = {
     ),
 }
 
+_NEW_WORK_ORDER: Row = {
+    "status": "in_progress",
+    "actual_end_time": None,
+    "closed_at": None,
+    "yield_percentage": None,
+    "first_pass_yield_percentage": None,
+    **dict.fromkeys(
+        (
+            "produced_quantity",
+            "good_quantity",
+            "rejected_quantity",
+            "scrapped_quantity",
+            "rework_quantity",
+            "run_time_minutes",
+            "downtime_minutes",
+        ),
+        0,
+    ),
+}
+
 CHANGES: tuple[Change, ...] = (
     Insert(
         "operational.scada_machine_data",
@@ -155,6 +177,7 @@ CHANGES: tuple[Change, ...] = (
         "timestamp",
         where=f'abs(EXTRACT(hour FROM "timestamp") - {_HOUR_NOW}) < 2',
     ),
+    Insert("mes.work_orders", 2, "actual_start_time", _NEW_WORK_ORDER, where="actual_start_time IS NOT NULL"),
     Insert("mes.labor_transactions", 10, "clock_out_time", where="clock_out_time IS NOT NULL"),
     Insert("mes.material_transactions", 10, "transaction_date"),
     Insert("mes.defects", 3, "detected_date", {"status": "open"}),
@@ -167,7 +190,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Insert("service.service_tickets", 3, "created_at", _NEW_TICKET),
     Insert("crm.leads", 3, "created_at", {"lead_status": "new", "converted": False}),
-    Update("mes.work_orders", 20, _work_order_progress, "status IN ('in_progress', 'released')"),
+    Update("mes.work_orders", 20, _work_order_progress, "status IN ('in_progress', 'on_hold')"),
     Update("service.service_tickets", 4, _ticket_resolved, "closed_datetime IS NULL"),
     Update("supplier.supplier_invoices", 2, _invoice_paid, "payment_status <> 'paid'"),
     Update("erp.sales_orders", 2, _order_delivered, "order_status = 'open'"),

@@ -15,12 +15,12 @@ from genims_platform.sources.connection import SourceUnavailableError, connect
 @pytest.fixture
 def drifting(settings: Settings) -> Iterator[Settings]:
     """Settings whose `mes` database is a scratch one, created and dropped around the test."""
-    own = settings.model_copy(update={"pg_mes_db": "genims_mes_drift"})
+    own = settings.model_copy(update={"pg_mes_db": f"{settings.pg_mes_db}_drift"})
     schema.create(own, ["mes"])
     yield own
     connection = connect(replace(own.source_primary("mes"), database="postgres"), autocommit=True)
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier("genims_mes_drift")))
+        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(own.pg_mes_db)))
     connection.close()
 
 
