@@ -131,13 +131,13 @@ def _attendance(world: World, plan: Plan) -> pl.DataFrame:
 
 
 def _incidents(world: World, plan: Plan) -> pl.DataFrame:
-    """A few dozen a year; nearly one in four recordable, half of these cost days. Only some name the factory."""
+    """A few dozen a year; nearly one in four recordable, most of these cost days. Only some name the factory."""
     rng = plan.rng("hcm.safety_incidents")
     count = plan.rows("hcm.safety_incidents")
     person = world.hcm_employees[rng.integers(0, len(world.hcm_employees), count)]
     kind = rng.choice(len(_INCIDENTS), count, p=_INCIDENT_SHARE)
     recordable = (kind == 2) & (rng.random(count) < 0.85)
-    away = np.where(recordable & (rng.random(count) < 0.5), rng.integers(1, 25, count), 0)
+    away = np.where(recordable & (rng.random(count) < 0.75), rng.integers(1, 25, count), 0)
     day = pl.Series(plan.working_days(rng, count))
     return pl.DataFrame(
         {
