@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -7,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -198,7 +200,7 @@ def test_a_writer_that_lost_its_lock_cannot_publish(database: Database):
     assert_frame_equal(content(database), newer)
 
 
-def test_a_process_killed_while_it_loads_leaves_the_old_slice(database: Database):
+def test_a_process_killed_while_it_loads_leaves_the_old_slice(database: Database, tmp_path: Path):
     contract = CONTRACTS["coded_daily"]
     old = contract.cast(pl.DataFrame({"code": [1, 2, 3]}).with_columns(day=pl.lit(DAY)))[0]
     with exclusive_writer(database, contract.name, timeout=1) as writer:
@@ -206,7 +208,7 @@ def test_a_process_killed_while_it_loads_leaves_the_old_slice(database: Database
     with database.connection() as connection, connection.cursor() as cursor:
         # The loader deletes, loads codes 4 and 5 and then waits for this row, whose code is unique.
         cursor.execute("INSERT INTO coded_daily VALUES (%s, 6, UTC_TIMESTAMP(6))", (DAY - timedelta(days=30),))
-        with _loading_process(database) as process:
+        with _loading_process(database, tmp_path) as process:
             loading = "SELECT id FROM information_schema.processlist WHERE db = %s AND info LIKE %s"
             parameters = [database.server.database, "LOAD DATA%"]
             _until(lambda: process.poll() is not None or not database.read(loading, parameters).is_empty())
@@ -219,10 +221,11 @@ def test_a_process_killed_while_it_loads_leaves_the_old_slice(database: Database
 
 
 @contextmanager
-def _loading_process(database: Database) -> Generator[subprocess.Popen[bytes]]:
+def _loading_process(database: Database, spool: Path) -> Generator[subprocess.Popen[bytes]]:
     address = asdict(database.server)
+    environment = os.environ | {"TMPDIR": str(spool)}
     command = [sys.executable, "-m", loading_process.__name__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=PROJECT_ROOT) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=PROJECT_ROOT, env=environment) as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps(address).encode())
         process.stdin.close()
