@@ -68,6 +68,8 @@ def build_definitions(
             fixed_schedule(check_sources, "40 1 * * *"),
             fixed_schedule(prune, "15 3 * * *"),
         ],
+        # Dagster prints an event a line at DEBUG, 17 lines a table and hour.
+        loggers={"console": dg.colored_console_logger.configured({"log_level": "INFO"})},
         resources={**platform_resources(settings), **(resources or {})},
         executor=dg.multiprocess_executor if settings.genims_executor == "multiprocess" else dg.in_process_executor,
     )

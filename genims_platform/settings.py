@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     dagster_pg_password: SecretStr | None = None
     dagster_pg_db: str = "genims_dagster"
 
-    etl_reporting_interval: Literal[3600] = 3600
+    etl_reporting_interval: Annotated[int, Field(ge=3600, le=3600)] = 3600
     etl_audit_interval: Seconds = 60
     etl_batch_size: Annotated[int, Field(ge=1, le=1000)] = 1000
     etl_log_dir: Path = Path("logs/etl/")

@@ -38,7 +38,7 @@ def backfill(
         errors.print(f"[red]{problem}[/]; tables are {', '.join(reporting_tables())}")
         raise typer.Exit(Exit.USAGE)
     logging.getLogger("dagster").setLevel(logging.ERROR)
-    job = build_definitions(settings=current_settings()).get_job_def(REPORTING_JOB)
+    job = build_definitions(settings=current_settings()).resolve_job_def(REPORTING_JOB)
     started = time.perf_counter()
     failed: set[str] = set()
     months = list(months_of(hours))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from genims_platform.orchestration.gaps import find_gaps
@@ -12,7 +13,7 @@ GAPS_PER_TICK = 12
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-def hourly_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def hourly_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """At HH:00 the hour that has just closed."""
     return dg.build_schedule_from_partitioned_job(  # pyright: ignore[reportReturnType]
         job, name="reporting_hourly_schedule", minute_of_hour=0, default_status=RUNNING
@@ -20,7 +21,7 @@ def hourly_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefiniti
 
 
 def gap_schedule(
-    job: dg.UnresolvedAssetJobDefinition, assets: Sequence[dg.AssetKey], partitions: dg.HourlyPartitionsDefinition
+    job: UnresolvedAssetJobDefinition, assets: Sequence[dg.AssetKey], partitions: dg.HourlyPartitionsDefinition
 ) -> dg.ScheduleDefinition:
     """At HH:20 runs for hours of the window that are missing or failed, newest first, at most a day in a run.
 
@@ -54,7 +55,7 @@ def gap_schedule(
     return fill_gaps
 
 
-def fixed_schedule(job: dg.JobDefinition | dg.UnresolvedAssetJobDefinition, cron: str) -> dg.ScheduleDefinition:
+def fixed_schedule(job: dg.JobDefinition | UnresolvedAssetJobDefinition, cron: str) -> dg.ScheduleDefinition:
     """A schedule named after its job."""
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule", job=job, cron_schedule=cron, execution_timezone="UTC", default_status=RUNNING

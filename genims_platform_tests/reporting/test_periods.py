@@ -1,0 +1,38 @@
+"""Which days a span of hours touches."""
+
+from datetime import date, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genims_platform.reporting.periods import DAY, Hours, affected_days, slices, window_start
+
+AS_OF = datetime(2026, 3, 10, 14, 30)
+EARLIEST = date(2025, 3, 1)
+
+
+def test_the_window_starts_on_the_first_of_the_month_twelve_months_back() -> None:
+    assert window_start(date(2026, 11, 22)) == date(2025, 11, 1)
+    assert window_start(date(2026, 1, 31)) == date(2025, 1, 1)
+    assert window_start(date(2024, 2, 29)) == date(2023, 2, 1)
+
+
+def test_an_hour_touches_its_day_the_days_before_and_the_days_that_look_back_at_it() -> None:
+    hours = Hours(datetime(2026, 3, 1, 23), datetime(2026, 3, 2))
+    found = affected_days(hours, recompute=1, rolling_days=7, touched=[], earliest=EARLIEST, as_of=AS_OF)
+    assert (min(found), max(found), len(found)) == (date(2026, 2, 28), date(2026, 3, 7), 8)
+
+
+def test_nothing_after_the_present_or_before_the_window_is_touched() -> None:
+    hours = Hours(datetime(2026, 3, 10, 13), datetime(2026, 3, 10, 14))
+    touched = [date(2020, 1, 1), date(2026, 2, 2), date(2026, 3, 11)]
+    found = affected_days(hours, recompute=1, rolling_days=30, touched=touched, earliest=EARLIEST, as_of=AS_OF)
+    assert found == {date(2026, 2, 2), date(2026, 3, 9), date(2026, 3, 10)}
+
+
+@given(st.sets(st.dates(date(2025, 12, 1), date(2026, 3, 1))))
+def test_slices_cover_the_days_exactly_and_stay_within_a_month(wanted: set[date]) -> None:
+    ranges = slices(wanted)
+    covered = [first + n * DAY for first, end in ranges for n in range((end - first).days)]
+    assert covered == sorted(wanted)
+    assert all(first.month == (end - timedelta(days=1)).month for first, end in ranges)

@@ -1,0 +1,43 @@
+"""Settings: defaults, precedence, and what a wrong value says."""
+
+from pathlib import Path
+
+import pytest
+
+from genims_platform.settings import PROJECT_ROOT, Settings, SettingsError, load_settings
+
+
+def test_every_variable_is_in_the_example_with_its_default() -> None:
+    lines = (PROJECT_ROOT / ".env.example").read_text("utf-8").splitlines()
+    example = dict(line.removeprefix("#").split("=", 1) for line in lines if line[:2] not in ("", "# ") and "=" in line)
+    assert set(example) == {name.upper() for name in Settings.model_fields}
+    given = {name.lower(): value for name, value in example.items() if value}
+    assert load_settings(given) == load_settings()
+
+
+def test_a_wrong_value_is_named_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYSQL_REPORTING_PORT", "99999")
+    monkeypatch.setenv("BACKUP_AUDIT_RETENTION", "30")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert str(raised.value).splitlines() == [
+        "MYSQL_REPORTING_PORT='99999': Input should be less than or equal to 65535",
+        "BACKUP_AUDIT_RETENTION='30': Input should be greater than or equal to 2555",
+    ]
+
+
+def test_a_password_is_in_no_representation() -> None:
+    settings = load_settings({"pg_password": "hunter2", "mysql_reporting_password": "hunter2"})
+    shown = f"{settings!r} {settings.source('mes')!r} {settings.mysql_reporting!r} {settings.dagster_storage!r}"
+    assert "hunter2" not in shown
+
+
+def test_reads_go_to_the_replica_and_writes_to_the_primary() -> None:
+    settings = load_settings({"pg_host": "primary", "pg_replica_host": "replica", "pg_mes_db": "factory_mes"})
+    assert settings.source("mes").address == "factory_mes at replica:5432"
+    assert settings.source_primary("mes").address == "factory_mes at primary:5432"
+
+
+def test_a_missing_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="MYSQL_REPORTING_SSL_CA"):
+        load_settings({"mysql_reporting_ssl_ca": tmp_path / "none.pem"})
