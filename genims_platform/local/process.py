@@ -21,8 +21,10 @@ def server_account() -> pwd.struct_passwd | None:
     """The system user that servers run as when the caller is root (made where missing); None for any other caller.
 
     Raises:
-        LocalServerError: `/dev/null` is closed to other users, which no server survives.
+        LocalServerError: this is not Linux, or `/dev/null` is closed to other users, which no server survives.
     """
+    if not Path("/proc/self/cwd").exists():
+        raise LocalServerError("private servers need Linux; elsewhere start the same servers with: docker compose up")
     if os.geteuid() != 0:
         return None
     if Path(os.devnull).stat().st_mode & 0o006 != 0o006:
