@@ -9,6 +9,8 @@ _STANDARD_HOURS = (6.0, 18.0)
 """Smallest and largest work order, standard hours."""
 _GOOD_SHARE = 0.925
 """Good pieces planned for, of all pieces started; includes orders cancelled or held."""
+_OTHER_PLANT_SHARE = 0.15
+"""Lines for which the plant of the order does not matter."""
 _CANCELLED_SHARE = 0.015
 _HOLD_SHARE = 0.008
 
@@ -42,7 +44,7 @@ def sales_order_lines(
     order = np.repeat(np.arange(len(orders)), per_order)
     count = len(order)
     popularity = plan.rng("popularity").gamma(2, 1, len(products)) + 0.3
-    product = rng.choice(len(products), count, p=popularity / popularity.sum())
+    product = _wanted_products(rng, order, popularity / popularity.sum(), products["factory_id"].to_numpy())
     cycle = products["standard_cycle_time_seconds"].to_numpy()[product]
     hours = sum(_STANDARD_HOURS) / 2
     lines_per_work_order = plan.rows("erp.sales_order_lines") / plan.rows("mes.work_orders")
@@ -69,6 +71,21 @@ def sales_order_lines(
             "standard_cost": cost,
         }
     )
+
+
+def _wanted_products(
+    rng: np.random.Generator, order: np.ndarray, popularity: np.ndarray, factory: np.ndarray
+) -> np.ndarray:
+    """A product a line: customers order from one plant, except for some lines that any plant may make."""
+    anywhere = rng.choice(len(popularity), len(order), p=popularity)
+    leading = rng.choice(len(popularity), int(order[-1]) + 1, p=popularity)
+    plant_of_line = factory[leading][order]
+    wanted = anywhere.copy()
+    for plant in np.unique(factory):
+        made = np.flatnonzero(factory == plant)
+        lines = np.flatnonzero(plant_of_line == plant)
+        wanted[lines] = rng.choice(made, len(lines), p=popularity[made] / popularity[made].sum())
+    return np.where(rng.random(len(order)) < _OTHER_PLANT_SHARE, anywhere, wanted)
 
 
 def work_orders(
