@@ -29,7 +29,7 @@ _KIND_SHARE = [0.48, 0.14, 0.2, 0.18]
 def tables(world: World, plan: Plan) -> Iterator[tuple[str, pl.DataFrame]]:
     """The tables around assets, orders and parts."""
     yield "cmms.maintenance_assets", _assets(world)
-    yield "cmms.failure_codes", _FAILURES.insert_column(0, _failure_ids())
+    yield "cmms.failure_codes", _FAILURES.select(_failure_ids(), pl.all())
     parts = _parts(world, plan)
     yield "cmms.mro_parts", parts
     orders = _work_orders(world, plan)

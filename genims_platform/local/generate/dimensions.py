@@ -30,17 +30,6 @@ _SHIFTS = pl.DataFrame(
         "days_of_week": ["mon,tue,wed,thu,fri"] * 4 + ["sat,sun"] * 2,
     }
 )
-_CUSTOMERS = pl.DataFrame(
-    {
-        "customer_name": [
-            *("Great Lakes Motors", "Liberty Trucks", "Pacific Coast Vehicles", "Summit Automotive"),
-            *("Rheinland Fahrzeuge", "Nordstern Nutzfahrzeuge", "Isar Automobil"),
-            *("Kanto Motor", "Setouchi Vehicles", "Hokuriku Trucks"),
-        ],
-        "country": ["USA"] * 4 + ["Germany"] * 3 + ["Japan"] * 3,
-        "region": ["North America"] * 4 + ["Europe"] * 3 + ["Asia-Pacific"] * 3,
-    }
-)
 _CATEGORIES = [
     *("engine_components", "transmission", "brake", "suspension"),
     *("steering", "electrical", "exhaust", "body_parts"),
@@ -48,27 +37,6 @@ _CATEGORIES = [
 _PART_NAMES = ["Housing", "Shaft", "Bracket", "Module", "Assembly"]
 _INPUTS = ["Steel Rod", "Steel Sheet", "Aluminum Bar", "Copper Wire", "Plastic Pellet", "Rubber Compound"]
 _COMPONENTS = ["Bearing", "Bolt", "Gasket", "Nut", "O-Ring", "Seal", "Spring", "Washer"]
-_FIRST_NAMES = [
-    *("Asha", "Vikram", "Priya", "Rahul", "Meera", "Arjun", "James", "Mary", "Robert", "Linda"),
-    *("Anna", "Lukas", "Jonas", "Lena", "Klara", "Yuki", "Haruto", "Sakura", "Ren", "Aoi"),
-]
-_LAST_NAMES = [
-    *("Iyer", "Sharma", "Patel", "Reddy", "Nair", "Smith", "Johnson", "Brown", "Davis", "Wilson"),
-    *("Becker", "Vogel", "Krause", "Lang", "Sato", "Tanaka", "Ito", "Mori", "Kato", "Abe"),
-]
-# Role → department and share of the register of master.employees.
-_ROLES = {
-    "operator": ("production", 0.5),
-    "technician": ("maintenance", 0.12),
-    "supervisor": ("production", 0.06),
-    "quality_inspector": ("quality", 0.08),
-    "maintenance_engineer": ("maintenance", 0.06),
-    "production_engineer": ("production", 0.05),
-    "quality_engineer": ("quality", 0.04),
-    "logistics_coordinator": ("logistics", 0.04),
-    "planning_coordinator": ("planning", 0.03),
-    "manager": ("management", 0.02),
-}
 LABOUR_RATE_INR = 300.0
 """Mean cost of a labour hour, INR."""
 
@@ -80,7 +48,7 @@ def choose(rng: np.random.Generator, choices: list[str], count: int, p: list[flo
 
 def factories() -> pl.DataFrame:
     """Four plants, each with its time zone."""
-    return _FACTORIES.insert_column(0, identifiers("master.factories", 4))
+    return _FACTORIES.select(identifiers("master.factories", 4), pl.all())
 
 
 def shifts(factories_: pl.DataFrame) -> pl.DataFrame:
@@ -161,18 +129,6 @@ def products(plan: Plan, lines_: pl.DataFrame) -> pl.DataFrame:
     ).join(lines_.select("line_id", "factory_id"), on="line_id", how="left", maintain_order="left")
 
 
-def customers(plan: Plan) -> pl.DataFrame:
-    """Ten customers; `weight` is their share of orders, `price_factor` their bargain (about 1)."""
-    rng = plan.rng("customers")
-    weight = 1 / np.arange(1, 11) ** 0.5
-    return _CUSTOMERS.insert_column(0, identifiers("master.customers", 10)).with_columns(
-        payment_terms_days=pl.Series(rng.choice([30, 45, 60, 90], 10)),
-        sla_on_time_delivery_percentage=pl.Series(rng.uniform(90, 97, 10).round(2)),
-        weight=pl.Series(rng.permutation(weight / weight.sum())),
-        price_factor=pl.Series(rng.uniform(0.95, 1.05, 10)),
-    )
-
-
 def materials(plan: Plan, products_: pl.DataFrame) -> pl.DataFrame:
     """200 materials: the finished ones first (linked by `product_id`), then raw, component, packaging, consumable."""
     rng = plan.rng("materials")
@@ -223,120 +179,6 @@ def bill_of_materials(plan: Plan, products_: pl.DataFrame, materials_: pl.DataFr
             "material_type": inputs["material_type"].gather(pick),
             "unit_cost": unit_cost,
             "quantity_per": material_value / unit_cost,
-        }
-    )
-
-
-def people(plan: Plan, name: str, ids: pl.Series) -> pl.DataFrame:
-    """First and last names for the people of one register."""
-    rng = plan.rng(f"{name}.names")
-    return pl.DataFrame(
-        {
-            ids.name: ids,
-            "first_name": pl.Series(choose(rng, _FIRST_NAMES, len(ids)), dtype=pl.String),
-            "last_name": pl.Series(choose(rng, _LAST_NAMES, len(ids)), dtype=pl.String),
-        }
-    )
-
-
-def employees(plan: Plan, lines_: pl.DataFrame) -> pl.DataFrame:
-    """The master register: every person with a line, the line's factory, a role and its department."""
-    rng = plan.rng("employees")
-    count = plan.rows("master.employees")
-    role = choose(rng, list(_ROLES), count, [share for _, share in _ROLES.values()])
-    line = rng.integers(0, len(lines_), count)
-    return people(plan, "employees", identifiers("master.employees", count)).with_columns(
-        role=pl.Series(role, dtype=pl.String),
-        department=pl.Series([_ROLES[r][0] for r in role]),
-        line_id=lines_["line_id"].gather(line),
-        factory_id=lines_["factory_id"].gather(line),
-    )
-
-
-def hcm_departments(factories_: pl.DataFrame) -> pl.DataFrame:
-    """Eight departments a factory."""
-    names = ["Production", "Maintenance", "Quality", "Logistics", "Planning", "Engineering", "Administration", "Safety"]
-    frame = factories_.select("factory_id", "factory_name").join(
-        pl.DataFrame({"name": names}), how="cross", maintain_order="left_right"
-    )
-    return frame.select(
-        identifiers("hcm.departments", len(frame)),
-        "factory_id",
-        department_name=pl.col("name") + " " + pl.col("factory_name"),
-        function=pl.col("name"),
-    )
-
-
-def hcm_employees(plan: Plan, departments: pl.DataFrame) -> pl.DataFrame:
-    """The hcm register (other people than the master register): 99 to several hundred, by scale."""
-    rng = plan.rng("hcm_employees")
-    count = max(plan.rows("hcm.employees"), round(320 * plan.scale))
-    home = rng.choice(len(departments), count, p=np.tile([0.4, 0.15, 0.12, 0.12, 0.06, 0.06, 0.06, 0.03], 4) / 4)
-    hired = plan.start.date()
-    days = np.where(rng.random(count) < 0.08, -rng.integers(0, 300, count), rng.integers(30, 4_000, count))
-    return people(plan, "hcm_employees", identifiers("hcm.employees", count)).with_columns(
-        primary_department_id=departments["department_id"].gather(home),
-        primary_factory_id=departments["factory_id"].gather(home),
-        hire_date=pl.Series([min(hired - timedelta(days=int(d)), plan.end.date()) for d in days]),
-    )
-
-
-def suppliers(plan: Plan) -> pl.DataFrame:
-    """120 suppliers; `reliability` (0..1) is their share of deliveries on time."""
-    rng = plan.rng("suppliers")
-    count = plan.rows("erp.suppliers")
-    reliability = rng.beta(14, 2, count).clip(0.6, 0.99)
-    return pl.DataFrame(
-        {
-            "supplier_id": identifiers("erp.suppliers", count),
-            "supplier_name": [
-                f"{_LAST_NAMES[i % 20]} {_INPUTS[i // 20 % 6].split()[0]} Supply {i + 1}" for i in range(count)
-            ],
-            "supplier_type": [["Raw_Materials", "Components", "Consumables"][min(i % 5 // 2, 2)] for i in range(count)],
-            "payment_terms": choose(rng, ["NET30", "NET45", "NET60"], count).tolist(),
-            "on_time_delivery_percentage": (reliability * 100).round(2),
-            "reliability": reliability,
-        }
-    )
-
-
-def warehouses(factories_: pl.DataFrame) -> pl.DataFrame:
-    """One warehouse a factory."""
-    return factories_.select(
-        identifiers("wms.warehouses", len(factories_)),
-        plant_id="factory_id",
-        warehouse_name=pl.col("city") + " Distribution Centre",
-        city="city",
-        state="region",
-        country="country",
-    )
-
-
-def accounts(plan: Plan, customers_: pl.DataFrame) -> pl.DataFrame:
-    """One CRM account a customer, each owned by another sales representative."""
-    rng = plan.rng("accounts")
-    representatives = identifiers("crm.sales_reps", plan.rows("crm.sales_reps"))
-    owner = rng.choice(len(representatives), len(customers_), replace=False)
-    return customers_.select(
-        identifiers("crm.accounts", len(customers_)),
-        "customer_id",
-        account_name="customer_name",
-        account_owner=representatives.gather(owner),
-        account_tier=pl.Series(choose(rng, ["key", "standard", "strategic"], len(customers_)).tolist()),
-    )
-
-
-def carriers(plan: Plan) -> pl.DataFrame:
-    """Ten carriers; `reliability` (0..1) is their share of deliveries on time."""
-    rng = plan.rng("carriers")
-    reliability = rng.uniform(0.86, 0.975, 10)
-    names = ["Blue Dart", "Coastline", "Deccan", "Eagle", "Frontier", "Garuda", "Highway", "Indus", "Jetway", "Konkan"]
-    return pl.DataFrame(
-        {
-            "carrier_id": identifiers("tms.carriers", 10),
-            "carrier_name": [f"{name} Logistics" for name in names],
-            "on_time_delivery_pct": (reliability * 100).round(2),
-            "reliability": reliability,
         }
     )
 

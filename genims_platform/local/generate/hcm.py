@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from genims_platform.local.generate.dimensions import people
 from genims_platform.local.generate.plan import Plan, identifiers, numbered
+from genims_platform.local.generate.staff import people
 from genims_platform.local.generate.world import World
 
 _COURSES = pl.DataFrame(
@@ -53,7 +53,7 @@ def tables(world: World, plan: Plan) -> Iterator[tuple[str, pl.DataFrame]]:
     for attendance in _attendance(world, plan).iter_slices(60_000):
         yield "hcm.attendance_records", attendance
     yield "hcm.safety_incidents", _incidents(world, plan)
-    yield "hcm.training_courses", _COURSES.insert_column(0, identifiers("hcm.training_courses", len(_COURSES)))
+    yield "hcm.training_courses", _COURSES.select(identifiers("hcm.training_courses", len(_COURSES)), pl.all())
     schedules = _schedules(world, plan)
     yield "hcm.training_schedules", schedules
     yield "hcm.training_enrollments", _enrolments(world, plan, schedules)
