@@ -8,7 +8,14 @@ import polars as pl
 from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Identity, Reconciliation, sql
 from genims_platform.reporting.ledger import postings
-from genims_platform.reporting.performance.machine_states import HOLD, at_lines, kwh, state_totals, usable_readings
+from genims_platform.reporting.performance.machine_states import (
+    HOLD,
+    METER_GAP,
+    at_lines,
+    kwh,
+    state_totals,
+    usable_readings,
+)
 from genims_platform.reporting.performance.observed_lines import observed_lines
 from genims_platform.reporting.performance.production_orders import completed_orders
 from genims_platform.reporting.periods import Window
@@ -19,7 +26,7 @@ from genims_platform.sources.scope import Between, KeyIn
 
 _UTILITIES_ACCOUNT = "5230"
 _AVERAGED_DAYS = 7
-_LONGEST_MONTH_BEFORE = timedelta(days=30)
+_MONTH_BEFORE = timedelta(days=30)
 _KEY = ["day", "line_id"]
 
 _USABLE_READINGS = sql(
@@ -56,14 +63,14 @@ def energy_consumption_daily(
     *,
     readings: Annotated[
         pl.LazyFrame,
-        Read("operational.scada_machine_data", Between("timestamp", before=HOLD + _LONGEST_MONTH_BEFORE)),
+        Read("operational.scada_machine_data", Between("timestamp", before=HOLD + max(_MONTH_BEFORE, METER_GAP))),
     ],
     machines: Annotated[pl.LazyFrame, Read("master.machines")],
     lines: Annotated[pl.LazyFrame, Read("master.production_lines")],
     work_orders: Annotated[pl.LazyFrame, Read("mes.work_orders", Between("actual_end_time"))],
     entries: Annotated[
         pl.LazyFrame,
-        Read("financial.journal_entry_headers", Between("posting_date", before=_LONGEST_MONTH_BEFORE)),
+        Read("financial.journal_entry_headers", Between("posting_date", before=_MONTH_BEFORE)),
     ],
     entry_lines: Annotated[
         pl.LazyFrame,
@@ -73,7 +80,7 @@ def energy_consumption_daily(
                 "journal_entry_id",
                 "journal_entry_headers",
                 "journal_entry_id",
-                Between("posting_date", before=_LONGEST_MONTH_BEFORE),
+                Between("posting_date", before=_MONTH_BEFORE),
             ),
         ),
     ],
@@ -83,17 +90,18 @@ def energy_consumption_daily(
     """One row a line and day with a usable SCADA reading of its machines.
 
     Energy in kWh is the power drawn times the time for which each reading holds (machine states cut at midnight); the
-    meter's rise stands beside it as a cross-check. Peak is the highest energy of a clock hour (60-minute demand). kWh
-    for a good unit is the energy performance indicator of ISO 50006, good units being those of the orders completed.
-    Cost in INR is the line's share of its factory's utilities expense, both month to date, by energy; NULL while the
-    ledger has none.
+    meter's rise, on the day of the later reading, stands beside it as a cross-check. Peak is the highest energy of a
+    clock hour (60-minute demand). kWh for a good unit is the energy performance indicator of ISO 50006, good units being
+    those of the orders completed. Cost in INR is the line's share of its factory's utilities expense, both month to
+    date, by energy; NULL while the ledger has none.
     """
-    machine_hours = _machine_hours(readings, machines, window)
+    machine_hours = _machine_hours(readings, machines, window).cache()
     masters = lines.select("line_id", "line_name", master_factory_id="factory_id")
     energy_lines = (
         _by_line(machine_hours)
         .join(masters, on="line_id", how="left")
         .with_columns(factory_id=pl.coalesce("master_factory_id", "scada_factory_id"))
+        .cache()
     )
     total, running, observed = pl.col("energy"), pl.col("run_energy"), pl.col("observed") / 3600e6
     return (

@@ -15,6 +15,9 @@ from genims_platform.reporting.periods import Window
 HOLD = timedelta(minutes=240)
 """How long a reading speaks for its machine at most; a window is read from this much before its start."""
 
+METER_GAP = timedelta(days=30)
+"""A meter's rise is counted across at most this much time without a usable reading."""
+
 
 def minutes(microseconds: pl.Expr) -> pl.Expr:
     """Microseconds as minutes, Float64."""
@@ -39,11 +42,11 @@ def state_intervals(usable: pl.LazyFrame, window: Window, every: Literal["1d", "
     A reading holds until the machine's next usable one, but at most 240 minutes and not past the end of the window;
     time that no reading covers is unobserved. Adds `since` (start of the day or hour), its `day`, `held` (microseconds
     inside it), `begins` (whether the reading itself lies inside it: true for exactly one piece of each reading) and
-    `metered` (kWh by which the meter rose since the machine's last usable reading, if at most 240 minutes ago).
+    `metered` (kWh by which the meter rose since the machine's previous usable reading, at most 30 days ago).
     """
     taken, machine, meter = pl.col("timestamp"), pl.col("machine_id"), pl.col("energy_consumed_kwh")
     following = pl.when(machine == machine.shift(-1)).then(taken.shift(-1))
-    recent = (machine == machine.shift(1)) & (taken - taken.shift(1) <= HOLD)
+    recent = (machine == machine.shift(1)) & (taken - taken.shift(1) <= METER_GAP)
     until = pl.min_horizontal(following, taken + HOLD, pl.lit(window.span.end))
     last_moment = pl.max_horizontal(taken, pl.col("until") - timedelta(microseconds=1))
     since = pl.col("since")

@@ -171,8 +171,7 @@ def _run_basis(runs: pl.LazyFrame, window: Window) -> pl.LazyFrame:
 def _trailing_oee(machine_basis: pl.LazyFrame) -> pl.LazyFrame:
     """OEE of D-6..D by line and day, weighted by planned busy time."""
     oee = kpi.oee(*(pl.col(f"machine_{name}") for name in _FACTORS))
+    rated = machine_basis.select(*_KEY, "busy", oee=pl.when(pl.col("rated_machines") > 0).then(oee))
     return (
-        over_days(machine_basis.filter(pl.col("rated_machines") > 0).select(*_KEY, "busy", oee=oee), _ROLLING_DAYS)
-        .group_by(_KEY)
-        .agg(oee_7d_pct=kpi.weighted_mean(pl.col("oee"), pl.col("busy")))
+        over_days(rated, _ROLLING_DAYS).group_by(_KEY).agg(oee_7d_pct=kpi.weighted_mean(pl.col("oee"), pl.col("busy")))
     )

@@ -81,8 +81,8 @@ def test_a_worked_example() -> None:
         "non_productive_pct": 2.29,
         "avg_machine_kw": 4.3667,
         "peak_hour_kw": 17,  # from 2 to 3: 12 + 5
-        "meter_kwh": 29.5,  # 12 + 0 + 17.5; the meter of machine 2 was unread for too long
-        "meter_to_power_ratio": 0.4504,
+        "meter_kwh": 72.5,  # 12 + 0 + 17.5, machine 2: 43
+        "meter_to_power_ratio": 1.1069,
         "rated_kwh": 220,  # 20 kW for 7 h, 10 kW for 8 h
         "load_factor_pct": 29.77,
         "units_good": 60,
