@@ -64,6 +64,10 @@ class _Filler:
         self._rows = rows
         self._offset = offset
         self._references = {r.column: ".".join(r.target[:2]) for r in table.references}
+        if reference.startswith("hcm."):
+            # People of hcm tables are those of the hcm register; both registers number theirs alike.
+            own = {"master.employees": "hcm.employees"}
+            self._references = {column: own.get(target, target) for column, target in self._references.items()}
         self._unique = {key[0] for key in table.unique if len(key) == 1}
         self._times = [c.name for c in table.columns if c.type in ("date", "timestamp") and c.name not in _LOADED]
         self._moments: np.ndarray | None = None
@@ -93,9 +97,8 @@ class _Filler:
 
     def _drawn(self, column: Column, rng: np.random.Generator) -> pl.Series:
         if column.name in self._references or column.values:
-            reference = self._references.get(column.name)
-            pool = self._world.keys(reference) if reference else pl.Series(column.values)
-            return pool.gather(pl.Series(rng.integers(0, len(pool), self._rows)))
+            pool = self._pool(column)
+            return pool.gather(pl.Series(self._picks(column, len(pool), rng)))
         if column.name in _LOADED:
             return pl.repeat(self._plan.end, self._rows, dtype=pl.Datetime("us"), eager=True)
         match column.type:
@@ -108,6 +111,20 @@ class _Filler:
             case _:
                 values = self._number(column, rng) if column.dtype.is_numeric() else self._text(column, rng)
         return values
+
+    def _pool(self, column: Column) -> pl.Series:
+        reference = self._references.get(column.name)
+        return self._world.keys(reference) if reference else pl.Series(column.values)
+
+    def _picks(self, column: Column, choices: int, rng: np.random.Generator) -> np.ndarray:
+        """Random choices; columns of a key of two count through their combinations instead, so that none repeats."""
+        for first, *others in (key for key in self._table.unique if len(key) > 1):
+            row = np.arange(self._offset, self._offset + self._rows)
+            if column.name == first:
+                return row % choices
+            if column.name in others and first in self._references:
+                return row // len(self._world.keys(self._references[first])) % choices
+        return rng.integers(0, choices, self._rows)
 
     def _number(self, column: Column, rng: np.random.Generator) -> pl.Series:
         low, high = (float(bound) for bound in column.value_range or (1.0, 100.0))

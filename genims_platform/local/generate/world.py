@@ -6,7 +6,7 @@ from functools import cached_property
 
 import polars as pl
 
-from genims_platform.local.generate import demand, dimensions, money
+from genims_platform.local.generate import demand, dimensions, money, partners, staff
 from genims_platform.local.generate.plan import Plan, identifiers
 from genims_platform.sources.catalogue import source_table
 
@@ -97,9 +97,9 @@ def build_world(plan: Plan) -> World:
     products = dimensions.products(plan, lines).join(
         lines.select("line_id", "line_yield"), on="line_id", how="left", maintain_order="left"
     )
-    customers = dimensions.customers(plan)
+    customers = partners.customers(plan)
     materials = dimensions.materials(plan, products)
-    departments = dimensions.hcm_departments(factories)
+    departments = staff.hcm_departments(factories)
     orders = demand.sales_orders(plan, customers)
     order_lines = demand.sales_order_lines(plan, orders, products, materials)
     work_orders, supplied_by = demand.work_orders(plan, orders, order_lines, products)
@@ -112,15 +112,15 @@ def build_world(plan: Plan) -> World:
         shifts=dimensions.shifts(factories),
         products=products,
         customers=customers,
-        employees=dimensions.employees(plan, lines),
+        employees=staff.employees(plan, lines),
         hcm_departments=departments,
-        hcm_employees=dimensions.hcm_employees(plan, departments),
+        hcm_employees=staff.hcm_employees(plan, departments),
         materials=materials,
         bill_of_materials=dimensions.bill_of_materials(plan, products, materials),
-        suppliers=dimensions.suppliers(plan),
-        warehouses=dimensions.warehouses(factories),
-        accounts=dimensions.accounts(plan, customers),
-        carriers=dimensions.carriers(plan),
+        suppliers=partners.suppliers(plan),
+        warehouses=partners.warehouses(factories),
+        accounts=partners.accounts(plan, customers),
+        carriers=partners.carriers(plan),
         maintenance_assets=dimensions.maintenance_assets(plan, machines),
         exchange_rates=money.exchange_rates(plan),
         chart_of_accounts=money.chart_of_accounts(),
