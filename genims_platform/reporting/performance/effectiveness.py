@@ -23,6 +23,7 @@ def machine_effectiveness(readings: pl.LazyFrame, shifts: pl.LazyFrame, window: 
     Availability = run / planned busy time, performance as the controller rates it while running, quality = pieces not
     rejected / pieces counted.
     """
+    # Used twice; without cache() Polars may read it twice.
     usable = usable_readings(readings, window).cache()
     produced, rejected = pl.col("units_produced"), pl.col("units_rejected")
     return (
