@@ -92,8 +92,8 @@ def energy_consumption_daily(
     Energy in kWh is the power drawn times the time for which each reading holds (machine states cut at midnight); the
     meter's rise, on the day of the later reading, stands beside it as a cross-check. Peak is the highest energy of a
     clock hour (60-minute demand). kWh for a good unit is the energy performance indicator of ISO 50006, good units
-    being those of the orders completed. Cost in INR is the line's share of its factory's utilities expense, both month to
-    date, by energy; NULL while the ledger has none.
+    being those of the orders completed. Cost in INR is the line's share of its factory's utilities expense, both month
+    to date, by energy; NULL while the ledger has none.
     """
     # Both are used several times over; without cache() Polars would read and compute them as often.
     machine_hours = _machine_hours(readings, machines, window).cache()
