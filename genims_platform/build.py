@@ -1,7 +1,6 @@
 """Assembles the Dagster definitions; production, tests and the command line all call `build_definitions`."""
 
 from collections.abc import Mapping
-from datetime import date
 
 import dagster as dg
 
@@ -26,16 +25,16 @@ def build_definitions(
     settings: Settings | None = None,
     resources: Mapping[str, object] | None = None,
     tables: Mapping[str, ReportingTable] | None = None,
-    today: date | None = None,
+    partitions: dg.HourlyPartitionsDefinition | None = None,
 ) -> dg.Definitions:
     """All assets, checks, jobs and schedules.
 
-    `settings` default to those of the process, `tables` to all reporting tables, `today` (which places the rolling
-    window) to the current UTC day; `resources` replace those made from the settings.
+    `settings` default to those of the process, `tables` to all reporting tables, `partitions` to the hours of the
+    rolling window of today; `resources` replace those made from the settings.
     """
     settings = settings or process_settings()
     tables = reporting_tables() if tables is None else tables
-    partitions = hourly_partitions(today or utc_now().date())
+    partitions = partitions or hourly_partitions(utc_now().date())
     assets = [reporting_asset(table, partitions, settings) for table in tables.values()]
     keys = [reporting_key(name) for name in tables]
     columns = columns_read(tables.values())
@@ -68,8 +67,6 @@ def build_definitions(
             fixed_schedule(check_sources, "40 1 * * *"),
             fixed_schedule(prune, "15 3 * * *"),
         ],
-        # Dagster prints an event a line at DEBUG, 17 lines a table and hour.
-        loggers={"console": dg.colored_console_logger.configured({"log_level": "INFO"})},
         resources={**platform_resources(settings), **(resources or {})},
         executor=dg.multiprocess_executor if settings.genims_executor == "multiprocess" else dg.in_process_executor,
     )

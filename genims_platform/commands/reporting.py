@@ -1,6 +1,5 @@
 """`genims backfill` and `genims summary`: the reporting tables without the web interface."""
 
-import logging
 import time
 from datetime import datetime
 from typing import Annotated
@@ -37,7 +36,6 @@ def backfill(
         problem = f"no such table: {', '.join(sorted(unknown))}" if unknown else "--from is not before --to"
         errors.print(f"[red]{problem}[/]; tables are {', '.join(reporting_tables())}")
         raise typer.Exit(Exit.USAGE)
-    logging.getLogger("dagster").setLevel(logging.ERROR)
     job = build_definitions(settings=current_settings()).resolve_job_def(REPORTING_JOB)
     started = time.perf_counter()
     failed: set[str] = set()

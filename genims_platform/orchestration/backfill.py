@@ -45,6 +45,7 @@ def run_range(
             ASSET_PARTITION_RANGE_END_TAG: key_of(hours.end - HOUR),
             "genims/kind": "backfill",
         },
+        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
         raise_on_error=False,
     )
     failed = tuple(event.step_key for event in result.all_events if event.is_step_failure and event.step_key)

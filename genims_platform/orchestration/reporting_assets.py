@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -48,7 +49,7 @@ def reporting_asset(
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={SOURCES, REPORTING_DATABASE, AS_OF},
     )
-    def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    def materialize(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         try:
             outcome = refresh(
                 table,

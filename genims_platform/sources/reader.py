@@ -32,7 +32,7 @@ class SourceReadError(RuntimeError):
 
 @dataclass(frozen=True)
 class Read:
-    """A model's claim on a source table: `Annotated[pl.LazyFrame, Read("mes.work_orders", Between("actual_end_time"))]`.
+    """A model's claim on a source table, in `Annotated[pl.LazyFrame, Read("mes.defects", Between("detected_date"))]`.
 
     Columns are not listed: Polars finds out which ones the model uses.
     """

@@ -11,11 +11,12 @@ from dagster import AssetCheckKey
 
 from genims_platform.build import REPORTING_JOB, build_definitions
 from genims_platform.orchestration.keys import reporting_key
+from genims_platform.orchestration.partitions import hourly_partitions
 from genims_platform.reporting.checks import CHECK_NAMES
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import PROJECT_ROOT, load_settings
 
-DEFINITIONS = build_definitions(settings=load_settings(), today=date(2026, 3, 10))
+DEFINITIONS = build_definitions(settings=load_settings(), partitions=hourly_partitions(date(2026, 3, 10)))
 
 
 def test_they_load_in_a_fresh_interpreter_with_an_empty_environment() -> None:

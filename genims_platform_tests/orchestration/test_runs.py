@@ -24,7 +24,6 @@ from genims_platform.orchestration.daily_close import closing_hours
 from genims_platform.orchestration.event_pruning import prune_events
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import key_of
-from genims_platform.orchestration.storage import PooledPostgresStorage
 from genims_platform.reporting.periods import DAY, Hours, midnight
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import PROJECT_ROOT, Settings
@@ -35,6 +34,7 @@ from genims_platform_tests.factory_group import TODAY, UNTIL, copy_row
 HOUR = timedelta(hours=1)
 NAMES = ("production_summary_daily", "quality_summary_daily")
 TABLES = {name: reporting_tables()[name] for name in NAMES}
+PARTITIONS = dg.HourlyPartitionsDefinition(start_date=midnight(TODAY - 36 * DAY).replace(tzinfo=UTC), timezone="UTC")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def instance(
 def definitions(factory: Settings) -> dg.Definitions:
     """The definitions as of UNTIL, with two of the tables."""
     as_of = dg.ResourceDefinition(lambda _: UNTIL)
-    return build_definitions(settings=factory, tables=TABLES, today=TODAY, resources={"as_of": as_of})
+    return build_definitions(settings=factory, tables=TABLES, partitions=PARTITIONS, resources={"as_of": as_of})
 
 
 def materialized(instance: dg.DagsterInstance, name: str) -> set[str]:
@@ -73,7 +73,6 @@ def materialized(instance: dg.DagsterInstance, name: str) -> set[str]:
 
 def test_the_shipped_instance_pools_its_connections(instance: dg.DagsterInstance) -> None:
     storage = instance.event_log_storage
-    assert isinstance(instance._storage, PooledPostgresStorage)
     assert storage.supports_partition_subset_in_asset_materialization_planned_events
     assert type(storage._engine.pool).__name__ == "QueuePool"
 
@@ -105,14 +104,9 @@ def test_a_range_run_records_every_hour_with_the_rows_of_its_own_day(
         f"SELECT production_date, COUNT(*) FROM {NAMES[0]} WHERE production_date = '2026-02-03' GROUP BY 1"
     ).row(0)
     assert day == date(2026, 2, 3)
-    event = instance.get_event_records(
-        dg.EventRecordsFilter(
-            dg.DagsterEventType.ASSET_MATERIALIZATION,
-            asset_key=reporting_key(NAMES[0]),
-            asset_partitions=["2026-02-03-07:00"],
-        ),
-        limit=1,
-    )[0]
+    (event,) = instance.fetch_materializations(
+        dg.AssetRecordsFilter(reporting_key(NAMES[0]), asset_partitions=["2026-02-03-07:00"]), limit=1
+    ).records
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["dagster/row_count"].value == rows
 
@@ -121,7 +115,7 @@ def test_a_range_run_records_every_hour_with_the_rows_of_its_own_day(
 def test_a_hole_of_thirty_hours_is_found_and_filled(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
     hole = Hours(datetime(2026, 2, 10, 20), datetime(2026, 2, 12, 2))
     job = definitions.resolve_job_def(REPORTING_JOB)
-    run_range(job, instance, Hours(midnight(date(2025, 3, 1)), hole.start))
+    run_range(job, instance, Hours(midnight(TODAY - 36 * DAY), hole.start))
     run_range(job, instance, Hours(hole.end, datetime(2026, 3, 10, 14)))
     repository = definitions.get_repository_def()
     context = dg.build_schedule_context(
@@ -215,5 +209,5 @@ def test_pruning_keeps_materialisations_and_checks(
         connection.cursor().execute("UPDATE event_logs SET timestamp = timestamp - interval '30 days'")
     assert prune_events(factory, keep_days=14) > 0
     left = {entry.dagster_event.event_type_value for entry in instance.all_logs(result.run_id) if entry.dagster_event}
-    assert {"ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION", "RUN_SUCCESS"} <= left
+    assert {"ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION", "PIPELINE_SUCCESS"} <= left
     assert not any(name.startswith(("STEP_", "RESOURCE_", "ENGINE_")) for name in left)
