@@ -51,7 +51,11 @@ _RUN_UNITS = sql(
             OEE_IS_THE_PRODUCT,
             Identity(
                 "100 = oee_pct + the three losses",
-                100 - pl.sum_horizontal("oee_pct", "availability_loss_pct", "performance_loss_pct", "quality_loss_pct"),
+                # A line without OEE has no losses either: NULL, which passes.
+                100
+                - pl.sum_horizontal(
+                    "oee_pct", "availability_loss_pct", "performance_loss_pct", "quality_loss_pct", ignore_nulls=False
+                ),
                 tolerance=0.02,
             ),
         ),
