@@ -13,9 +13,10 @@ from genims_platform.commands.console import Exit, console, current_settings, er
 from genims_platform.orchestration.backfill import months_of, run_range
 from genims_platform.orchestration.instance import project_instance
 from genims_platform.orchestration.resources import reporting_database, utc_now
-from genims_platform.reporting.periods import Hours, midnight, window_start
+from genims_platform.reporting.periods import Hours, midnight
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.reporting.summary import oee_by_factory, table_sizes
+from genims_platform.rolling_window import window_start
 
 Day = datetime
 

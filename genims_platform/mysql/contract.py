@@ -207,6 +207,8 @@ def _round(value: pl.Expr, given: pl.DataType, target: pl.Decimal) -> pl.Expr:
     """`value` as `target`, rounded half to even; NULL where it does not fit, where Polars would refuse the column."""
     if given.is_float():
         value = pl.when(value.is_finite() & (value.abs() < 10.0 ** (_WIDEST_DECIMAL - target.scale - 1))).then(value)
+        # Sums of floats differ in the last bits with the order of their rows; that must not decide a tie.
+        value = value.round(target.scale + 6)
     # Polars rounds half to even here.
     rounded = value.cast(pl.Decimal(_WIDEST_DECIMAL, target.scale), strict=False)
     largest = (Decimal(10) ** target.precision - 1).scaleb(-target.scale)

@@ -33,7 +33,7 @@ CONNECTION_LOST_CODES = frozenset({1053, 1158, 1159, 1160, 1161, 1927, 2006, 201
 _REASONS = {
     1044: "the account may not use this database; grant it, or check the *_USER variable",
     1045: "wrong user or password; check the *_USER and *_PASSWORD variables",
-    1049: "no such database; run `genims deploy`, or check the *_DB variable",
+    1049: "no such database; run `genims schema deploy`, or check the *_DB variable",
     1130: "the server does not accept connections from this host",
     1251: "the account's authentication plugin is not supported by the client",
     1698: "wrong user or password; check the *_USER and *_PASSWORD variables",

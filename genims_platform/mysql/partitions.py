@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from genims_platform.mysql.connection import identifier
+from genims_platform.rolling_window import WINDOW_MONTHS, add_months
 
-MONTHS_BACK = 12
 MONTHS_AHEAD = 3
 FUTURE = "p_future"
 
@@ -25,15 +25,9 @@ class Partition:
         return f"PARTITION {identifier(self.name)} VALUES LESS THAN ({limit})"
 
 
-def add_months(day: date, months: int) -> date:
-    """First day of the month that lies `months` after that of `day`."""
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    return date(year, month + 1, 1)
-
-
 def wanted_partitions(today: date) -> list[Partition]:
     """A partition a month, from 12 months before `today` to 3 ahead, and one for all later rows."""
-    months = [add_months(today, offset) for offset in range(-MONTHS_BACK, MONTHS_AHEAD + 1)]
+    months = [add_months(today, offset) for offset in range(-WINDOW_MONTHS, MONTHS_AHEAD + 1)]
     return [*(Partition(f"p{month:%Y%m}", add_months(month, 1)) for month in months), Partition(FUTURE, None)]
 
 

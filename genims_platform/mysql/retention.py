@@ -6,12 +6,7 @@ from datetime import date
 from genims_platform.mysql.connection import Database, identifier
 from genims_platform.mysql.contract import TableContract
 from genims_platform.mysql.live import live_tables
-from genims_platform.mysql.partitions import MONTHS_BACK, add_months
-
-
-def window_start(today: date) -> date:
-    """First day of the month twelve months before `today`."""
-    return add_months(today, -MONTHS_BACK)
+from genims_platform.rolling_window import window_start
 
 
 def delete_expired(database: Database, tables: Mapping[str, TableContract], *, today: date) -> dict[str, int]:

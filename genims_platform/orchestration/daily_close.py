@@ -9,12 +9,11 @@ from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import key_of
 from genims_platform.orchestration.reporting_assets import refresh_metadata
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE, SOURCES
-from genims_platform.reporting.periods import DAY, Hours, midnight
+from genims_platform.reporting.periods import DAY, LATE_DAYS, Hours, midnight
 from genims_platform.reporting.publish import Refresh, refresh
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.settings import Settings
 
-CLOSE_DAYS = 35
 HOUR = timedelta(hours=1)
 
 
@@ -24,7 +23,7 @@ def daily_close_job(tables: Mapping[str, ReportingTable], settings: Settings) ->
 
     @dg.job(
         name="daily_close",
-        description=f"Recomputes up to {CLOSE_DAYS} closed days of every table for late rows; publishes what changed.",
+        description=f"Recomputes up to {LATE_DAYS} closed days of every table for late rows; publishes what changed.",
         executor_def=dg.in_process_executor,
         tags={"genims/kind": "close"},
     )
@@ -38,7 +37,7 @@ def daily_close_job(tables: Mapping[str, ReportingTable], settings: Settings) ->
 def closing_hours(table: ReportingTable, as_of: datetime) -> Hours:
     """The hours of the closed days before `as_of` in which facts of this table may still arrive."""
     today = midnight(as_of.date())
-    return Hours(today - DAY * min(table.horizon, CLOSE_DAYS), today)
+    return Hours(today - DAY * min(table.horizon, LATE_DAYS), today)
 
 
 def _close_step(table: ReportingTable, settings: Settings) -> dg.OpDefinition:

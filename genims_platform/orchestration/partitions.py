@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from genims_platform.reporting.periods import Hours, midnight, window_start
+from genims_platform.reporting.periods import Hours, midnight
+from genims_platform.rolling_window import window_start
 
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
 

@@ -31,6 +31,7 @@ _CHECK_DESCRIPTIONS = {
 _BLOCKING = frozenset({"rows", "keys", "values", "reconcile"})
 
 _METADATA_LIMIT = 20
+LAST_HOUR = 23
 
 
 def reporting_asset(
@@ -159,13 +160,15 @@ def _spec(table: ReportingTable, partitions: dg.HourlyPartitionsDefinition) -> d
 
 
 def _describe_partitions(context: dg.AssetExecutionContext, table: ReportingTable, outcome: Refresh) -> None:
-    # Metadata of a result is repeated for every hour of a range: each gets the rows of its own day, and the last one,
-    # which the asset's page shows, the whole description.
+    # Metadata of a result is repeated for every hour of a range. So the last hour of each day gets the rows of its day,
+    # which is what the plot shows, and the last of all, which the asset's page shows, the whole description.
     key = reporting_key(table.name)
     *earlier, last = context.partition_keys
     for partition in earlier:
-        count = outcome.row_counts.get(hour_of(partition).date(), 0)
-        context.add_asset_metadata({"dagster/row_count": count}, asset_key=key, partition_key=partition)
+        hour = hour_of(partition)
+        if hour.hour == LAST_HOUR:
+            count = outcome.row_counts.get(hour.date(), 0)
+            context.add_asset_metadata({"dagster/row_count": count}, asset_key=key, partition_key=partition)
     context.add_asset_metadata(refresh_metadata(table, outcome), asset_key=key, partition_key=last)
 
 

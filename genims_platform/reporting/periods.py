@@ -10,7 +10,8 @@ from datetime import date, datetime, time, timedelta
 from genims_platform.sources.scope import Span
 
 DAY = timedelta(days=1)
-WINDOW_MONTHS = 12
+LATE_DAYS = 35
+"""How many days after they happened facts may still arrive without a backfill; what the daily close covers."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Window:
     @property
     def days(self) -> tuple[date, ...]:
         """The days, ascending."""
-        return tuple(self.first + DAY * n for n in range((self.end - self.first).days))
+        return tuple(_days(self.first, self.end))
 
 
 @dataclass(frozen=True)
@@ -55,25 +56,27 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time())
 
 
-def window_start(today: date, months: int = WINDOW_MONTHS) -> date:
-    """First day of the rolling window: the first of the month `months` months before `today`."""
-    month = today.year * 12 + today.month - 1 - months
-    return date(month // 12, month % 12 + 1, 1)
-
-
 def affected_days(
-    hours: Hours, *, recompute: int, rolling_days: int, touched: Iterable[date], earliest: date, as_of: datetime
+    hours: Hours, *, recompute: int, touched: Iterable[date], earliest: date, as_of: datetime
 ) -> frozenset[date]:
-    """Days whose rows may depend on events of `hours`.
+    """Days whose rows hold events of `hours`, `recompute` days before them for late rows, and the `touched` days.
 
-    `recompute` days before the hours are refreshed for late rows. A measure over `rolling_days` days up to a day makes
-    the `rolling_days - 1` days after the hours depend on them as well. `touched` days are linked by a key. Nothing
-    before `earliest` nor after the day of `as_of` is returned.
+    Touched days are linked to the hours by a key, such as an order's. Days before `earliest` or after that of `as_of`
+    are left out.
     """
     first = hours.first_day - DAY * recompute
-    last = hours.last_day + DAY * (rolling_days - 1)
-    days = {first + DAY * n for n in range((last - first).days + 1)} | set(touched)
+    days = set(_days(first, hours.last_day + DAY)) | set(touched)
     return frozenset(day for day in days if earliest <= day <= as_of.date())
+
+
+def days_looking_back(hours: Hours, *, rolling_days: int, as_of: datetime) -> frozenset[date]:
+    """Days after `hours` whose measures over `rolling_days` days reach back to them, up to the day of `as_of`.
+
+    At most LATE_DAYS of them: facts that are later than that need an explicit backfill of the days after them.
+    """
+    reach = min(rolling_days - 1, LATE_DAYS)
+    days = _days(hours.last_day + DAY, hours.last_day + DAY * (reach + 1))
+    return frozenset(day for day in days if day <= as_of.date())
 
 
 def slices(days: Iterable[date]) -> list[tuple[date, date]]:
@@ -85,3 +88,7 @@ def slices(days: Iterable[date]) -> list[tuple[date, date]]:
         else:
             ranges.append((day, day + DAY))
     return ranges
+
+
+def _days(first: date, end: date) -> list[date]:
+    return [first + DAY * n for n in range((end - first).days)]

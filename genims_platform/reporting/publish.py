@@ -8,17 +8,30 @@ from datetime import date, datetime
 
 import polars as pl
 
-from genims_platform.mysql.connection import Database
+from genims_platform.mysql.connection import Database, identifier
 from genims_platform.mysql.slices import exclusive_writer
 from genims_platform.reporting.checks import CHECK_NAMES, CheckOutcome, evaluate
-from genims_platform.reporting.periods import DAY, Hours, Window, affected_days, slices, window_start
+from genims_platform.reporting.periods import DAY, Hours, Window, affected_days, days_looking_back, slices
 from genims_platform.reporting.table import ReportingTable
+from genims_platform.rolling_window import window_start
 from genims_platform.sources.reader import SourceReader
 
 ATTEMPTS = 2
 """Sources are written while they are read: a slice that fails its checks is read once more before it is refused."""
 
 PREVIEW_ROWS = 5
+
+
+class NoSourceRowsError(RuntimeError):
+    """Every source table that a model reads is empty: rather wrong databases than a group that lost its past."""
+
+    def __init__(self, table: str, source_tables: Sequence[str]) -> None:
+        names = sorted({source.partition(".")[0] for source in source_tables})
+        variables = ", ".join(f"PG_{name.upper()}_DB" for name in names)
+        super().__init__(
+            f"{table} keeps its old rows: no source table that it reads holds any ({', '.join(source_tables)}); "
+            f"check {variables}, or fill the sources"
+        )
 
 
 @dataclass
@@ -96,6 +109,7 @@ def refresh(
     Raises:
         SourceUnavailableError, SourceDriftError, SourceReadError: a source cannot be read.
         DatabaseUnavailableError, TransientError: the reporting database cannot be written now.
+        NoSourceRowsError: the sources answer, but all that `table` reads is empty, its master data included.
         ContractError: the model's result does not have the columns of the schema.
     """
     watch = Stopwatch()
@@ -105,11 +119,13 @@ def refresh(
     evaluations: list[tuple[CheckOutcome, ...]] = []
     preview = pl.DataFrame(schema=table.contract.polars_schema)
     with exclusive_writer(target, table.name, timeout=lock_timeout) as writer:
-        days = days_to_refresh(table, hours, sources=sources, as_of=as_of)
+        days = days_to_refresh(table, hours, sources=sources, target=target, as_of=as_of)
         ranges = slices(days)
         for done, (first, end) in enumerate(ranges, start=1):
             window = Window(first, end, as_of)
             piece = _read_until_valid(table, window, sources, watch)
+            if not sources.rows_read - before:
+                raise NoSourceRowsError(table.name, table.source_tables)
             evaluations.append(piece.checks)
             if not piece.blocked:
                 with watch.measure("load"):
@@ -138,22 +154,41 @@ def refresh(
     )
 
 
-def days_to_refresh(table: ReportingTable, hours: Hours, *, sources: SourceReader, as_of: datetime) -> frozenset[date]:
-    """The days of `table` that events of `hours` touch, within the rolling window and up to `as_of`."""
-    touched: Sequence[date] = ()
-    if table.touched is not None:
-        refreshed = Window(hours.first_day - DAY * table.recompute, hours.last_day + DAY, as_of)
-        linked = table.touched(sources, refreshed)
-        oldest = hours.first_day - DAY * table.horizon
-        touched = [day for day in linked.to_series().drop_nulls() if day >= oldest] if linked.width else ()
-    return affected_days(
+def days_to_refresh(
+    table: ReportingTable, hours: Hours, *, sources: SourceReader, target: Database, as_of: datetime
+) -> frozenset[date]:
+    """The days of `table` that events of `hours` touch, within the rolling window and up to `as_of`.
+
+    Days after them whose measures look back at them are included where they are published already; others will see
+    these events anyway when their turn comes.
+    """
+    days = affected_days(
         hours,
         recompute=table.recompute,
-        rolling_days=table.rolling_days,
-        touched=touched,
+        touched=linked_days(table, hours, sources=sources, as_of=as_of),
         earliest=window_start(as_of.date()),
         as_of=as_of,
     )
+    looking_back = days_looking_back(hours, rolling_days=table.rolling_days, as_of=as_of)
+    return days | _published(table, looking_back, target)
+
+
+def linked_days(table: ReportingTable, hours: Hours, *, sources: SourceReader, as_of: datetime) -> Sequence[date]:
+    """Days within the table's horizon whose rows are linked to events of `hours` by a key."""
+    if table.touched is None:
+        return ()
+    refreshed = Window(hours.first_day - DAY * table.recompute, hours.last_day + DAY, as_of)
+    linked = table.touched(sources, refreshed)
+    oldest = hours.first_day - DAY * table.horizon
+    return [day for day in linked.to_series().drop_nulls() if day >= oldest] if linked.width else ()
+
+
+def _published(table: ReportingTable, days: frozenset[date], target: Database) -> frozenset[date]:
+    if not days:
+        return frozenset()
+    column = identifier(table.period_column)
+    statement = f"SELECT DISTINCT {column} FROM {identifier(table.name)} WHERE {column} BETWEEN %s AND %s"  # noqa: S608
+    return days & set(target.read(statement, (min(days), max(days))).to_series())
 
 
 def _read_until_valid(table: ReportingTable, window: Window, sources: SourceReader, watch: Stopwatch) -> _Slice:

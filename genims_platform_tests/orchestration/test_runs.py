@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from psycopg2 import sql
+from sqlalchemy.pool import QueuePool
 
 from genims_platform.build import REPORTING_JOB, build_definitions
 from genims_platform.local.postgres import connect_postgres
@@ -24,6 +25,7 @@ from genims_platform.orchestration.daily_close import closing_hours
 from genims_platform.orchestration.event_pruning import prune_events
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import key_of
+from genims_platform.orchestration.storage import LeanEventLogStorage
 from genims_platform.reporting.periods import DAY, Hours, midnight
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import PROJECT_ROOT, Settings
@@ -74,7 +76,8 @@ def materialized(instance: dg.DagsterInstance, name: str) -> set[str]:
 def test_the_shipped_instance_pools_its_connections(instance: dg.DagsterInstance) -> None:
     storage = instance.event_log_storage
     assert storage.supports_partition_subset_in_asset_materialization_planned_events
-    assert type(storage._engine.pool).__name__ == "QueuePool"
+    assert isinstance(storage, LeanEventLogStorage)
+    assert isinstance(storage._engine.pool, QueuePool)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_one_hour_publishes_its_day_and_describes_what_it_did(
@@ -105,7 +108,7 @@ def test_a_range_run_records_every_hour_with_the_rows_of_its_own_day(
     ).row(0)
     assert day == date(2026, 2, 3)
     (event,) = instance.fetch_materializations(
-        dg.AssetRecordsFilter(reporting_key(NAMES[0]), asset_partitions=["2026-02-03-07:00"]), limit=1
+        dg.AssetRecordsFilter(reporting_key(NAMES[0]), asset_partitions=["2026-02-03-23:00"]), limit=1
     ).records
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["dagster/row_count"].value == rows

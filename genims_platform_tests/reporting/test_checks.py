@@ -6,23 +6,28 @@ from datetime import date, datetime
 import polars as pl
 
 from genims_platform.mysql.contract import TableContract
-from genims_platform.reporting.checks import CheckOutcome, Checks, Identity, Reconciliation, evaluate
+from genims_platform.reporting.checks import CheckOutcome, Checks, Expected, Identity, Reconciliation, evaluate
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.registry import reporting_tables
-from genims_platform.sources.reader import EmptySources
+from genims_platform.sources.reader import EmptySources, Sources
 
 DAY = date(2026, 3, 2)
 WINDOW = Window(DAY, date(2026, 3, 3), datetime(2026, 3, 10))
 CONTRACT: TableContract = reporting_tables()["production_summary_daily"].contract
 
 
-def expected(**columns: object) -> pl.DataFrame:
-    return pl.DataFrame({"production_date": [DAY], **{name: [value] for name, value in columns.items()}})
+def answer(**columns: object) -> Expected:
+    """A second way to the figures that always says the same."""
+
+    def expected(_sources: Sources, _window: Window) -> pl.DataFrame:
+        return pl.DataFrame({"production_date": [DAY], **{name: [value] for name, value in columns.items()}})
+
+    return expected
 
 
 CHECKS = Checks(
-    rows=lambda _sources, _window: expected(line_id="LINE-1"),
-    reconcile=[Reconciliation("units", lambda _sources, _window: expected(units_good=5, labor_hours=2.004))],
+    rows=answer(line_id="LINE-1"),
+    reconcile=[Reconciliation("units", answer(units_good=5, labor_hours=2.004))],
     identities=[Identity("good", pl.col("units_produced") - pl.col("units_good"))],
     orphans={"line_id": "line_name"},
 )
@@ -49,7 +54,7 @@ def test_missing_and_surplus_keys_block() -> None:
 
 
 def test_a_null_key_is_expected_as_unknown() -> None:
-    checks = replace(CHECKS, rows=lambda _sources, _window: expected(line_id=None))
+    checks = replace(CHECKS, rows=answer(line_id=None))
     assert evaluate_row(checks, line_id="UNKNOWN")["rows"].passed
 
 

@@ -5,7 +5,8 @@ from datetime import date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genims_platform.reporting.periods import DAY, Hours, affected_days, slices, window_start
+from genims_platform.reporting.periods import DAY, LATE_DAYS, Hours, affected_days, days_looking_back, slices
+from genims_platform.rolling_window import window_start
 
 AS_OF = datetime(2026, 3, 10, 14, 30)
 EARLIEST = date(2025, 3, 1)
@@ -17,16 +18,25 @@ def test_the_window_starts_on_the_first_of_the_month_twelve_months_back() -> Non
     assert window_start(date(2024, 2, 29)) == date(2023, 2, 1)
 
 
-def test_an_hour_touches_its_day_the_days_before_and_the_days_that_look_back_at_it() -> None:
+def test_an_hour_affects_its_day_and_the_days_before_that_are_repeated() -> None:
     hours = Hours(datetime(2026, 3, 1, 23), datetime(2026, 3, 2))
-    found = affected_days(hours, recompute=1, rolling_days=7, touched=[], earliest=EARLIEST, as_of=AS_OF)
-    assert (min(found), max(found), len(found)) == (date(2026, 2, 28), date(2026, 3, 7), 8)
+    found = affected_days(hours, recompute=1, touched=[], earliest=EARLIEST, as_of=AS_OF)
+    assert found == {date(2026, 2, 28), date(2026, 3, 1)}
 
 
-def test_nothing_after_the_present_or_before_the_window_is_touched() -> None:
+def test_days_after_an_hour_look_back_at_it_for_as_long_as_facts_may_be_late() -> None:
+    hours = Hours(datetime(2026, 3, 1, 23), datetime(2026, 3, 2))
+    week = days_looking_back(hours, rolling_days=7, as_of=AS_OF)
+    assert (min(week), max(week), len(week)) == (date(2026, 3, 2), date(2026, 3, 7), 6)
+    assert max(days_looking_back(hours, rolling_days=30, as_of=AS_OF)) == AS_OF.date()
+    assert len(days_looking_back(hours, rolling_days=400, as_of=datetime(2027, 3, 1))) == LATE_DAYS
+    assert not days_looking_back(hours, rolling_days=1, as_of=AS_OF)
+
+
+def test_nothing_after_the_present_or_before_the_window_is_affected() -> None:
     hours = Hours(datetime(2026, 3, 10, 13), datetime(2026, 3, 10, 14))
     touched = [date(2020, 1, 1), date(2026, 2, 2), date(2026, 3, 11)]
-    found = affected_days(hours, recompute=1, rolling_days=30, touched=touched, earliest=EARLIEST, as_of=AS_OF)
+    found = affected_days(hours, recompute=1, touched=touched, earliest=EARLIEST, as_of=AS_OF)
     assert found == {date(2026, 2, 2), date(2026, 3, 9), date(2026, 3, 10)}
 
 

@@ -24,8 +24,18 @@ WEEK = days(TODAY - 6 * DAY, TODAY + DAY)
 TABLES = sorted(reporting_tables())
 
 
-def publish(table: ReportingTable, hours: Hours, factory: Settings, target: Database, **options: bool) -> Refresh:
-    return refresh(table, hours, sources=SourceReader(factory), target=target, as_of=UNTIL, lock_timeout=30, **options)
+def publish(
+    table: ReportingTable, hours: Hours, factory: Settings, target: Database, *, only_changed: bool = False
+) -> Refresh:
+    return refresh(
+        table,
+        hours,
+        sources=SourceReader(factory),
+        target=target,
+        as_of=UNTIL,
+        lock_timeout=30,
+        only_changed=only_changed,
+    )
 
 
 def stored(table: ReportingTable, target: Database) -> pl.DataFrame:
