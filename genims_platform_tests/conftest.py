@@ -15,6 +15,9 @@ from genims_platform.local.mysql import connect_mysql
 from genims_platform.local.postgres import connect_postgres
 from genims_platform.local.servers import Engine, LocalServers
 from genims_platform.settings import PROJECT_ROOT, SOURCE_NAMES, Settings, load_settings
+from genims_platform_tests.factory_group import factory, reporting
+
+__all__ = ["factory", "reporting"]  # fixtures
 
 HOME = PROJECT_ROOT / ".genims" / "test"
 

@@ -11,7 +11,7 @@ from genims_platform.local.generate.plan import Plan
 from genims_platform.local.generate.run import generate
 from genims_platform.local.simulate import NothingToSimulateError, SimulationReport, simulate
 from genims_platform.local.simulated_changes import CHANGES, Insert
-from genims_platform.settings import Settings
+from genims_platform.settings import SOURCE_NAMES, Settings
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.connection import connect
 
@@ -20,8 +20,11 @@ LAST_INSTANT = datetime(2026, 11, 20, 15, 0)
 
 @pytest.fixture(scope="module")
 def filled(settings: Settings) -> Settings:
-    generate(settings, Plan(scale=0.01, months=2, until=LAST_INSTANT), replace=True)
-    return settings
+    """Databases of this module's own: it changes what others count on."""
+    mine = {f"pg_{name}_db": f"{settings.source_database(name)}_simulated" for name in SOURCE_NAMES}
+    own = settings.model_copy(update=mine)
+    generate(own, Plan(scale=0.01, months=2, until=LAST_INSTANT))
+    return own
 
 
 @pytest.fixture(scope="module")

@@ -157,11 +157,12 @@ def test_a_deleted_row_loses_its_effect(factory: Settings, reporting: Database) 
     table = reporting_tables()["labor_efficiency_daily"]
     day = midnight(TODAY - DAY)
     publish(table, WEEK, factory, reporting)
-    before = stored(table, reporting)
-    where = "clock_in_time >= %(day)s AND clock_in_time < %(day)s + interval '1 day'"
-    assert write(factory, "mes.labor_transactions", f"DELETE FROM {{table}} WHERE {where}", {"day": day}) > 0
+    worked = (pl.col("labor_date") == day.date()) & (pl.col("employee_register") == "mes")
+    employee = stored(table, reporting).filter(worked)["employee_id"][0]
+    statement = (
+        "DELETE FROM {table} WHERE employee_id = %(employee)s"
+        " AND clock_in_time >= %(day)s AND clock_in_time < %(day)s + interval '1 day'"
+    )
+    assert write(factory, "mes.labor_transactions", statement, {"employee": employee, "day": day}) > 0
     publish(table, days(TODAY, TODAY + DAY), factory, reporting)
-    after = stored(table, reporting)
-    gone = pl.col("labor_date") == day.date(), pl.col("employee_register") == "mes"
-    assert before.filter(*gone).height > 0
-    assert after.filter(*gone).height == 0
+    assert stored(table, reporting).filter(worked, pl.col("employee_id") == employee).is_empty()
