@@ -8,18 +8,21 @@ from typing import Annotated
 import typer
 
 from genims_platform.commands.console import Exit, console, current_settings, errors, friendly_errors, progress_bar
+from genims_platform.local.generate.load import DataPresentError
 from genims_platform.local.generate.plan import Plan, PlanError
 from genims_platform.local.generate.run import generate as generate_sources
+from genims_platform.local.simulate import NothingToSimulateError
 from genims_platform.local.simulate import simulate as simulate_changes
 from genims_platform.orchestration.resources import utc_now
 
 
 def generate(
-    scale: Annotated[float, typer.Option(help="1 is about 2.3 million rows over 13 months.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="1 is about 2.4 million rows over 13 months.")] = 1.0,
     months: Annotated[int, typer.Option(help="Whole months of history before the month of --until.")] = 13,
     seed: Annotated[int, typer.Option(help="Same seed, same data.")] = 7,
     until: Annotated[datetime | None, typer.Option(help="Last instant, UTC; now by default.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Delete what the source databases hold.")] = False,
+    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing if they hold data already.")] = False,
 ) -> None:
     """Fill local source databases with a coherent factory group, a stated share of it dirty."""
     try:
@@ -27,9 +30,16 @@ def generate(
     except PlanError as error:
         errors.print(f"[red]{error}[/]")
         raise typer.Exit(Exit.USAGE) from None
-    with friendly_errors(), progress_bar() as bar:
-        report = generate_sources(current_settings(), plan, replace=replace, progress=bar)
-    console.print(f"{sum(report.rows.values()):,} rows in {len(report.rows)} tables, {report.seconds:.1f} s")
+    try:
+        with friendly_errors(), progress_bar() as bar:
+            report = generate_sources(current_settings(), plan, replace=replace, progress=bar)
+    except DataPresentError as error:
+        if if_empty:
+            console.print("The source databases hold data already; they are left as they are.")
+            return
+        errors.print(f"[red]{error}[/]")
+        raise typer.Exit(Exit.USAGE) from None
+    console.print(f"{report.total_rows:,} rows in {len(report.rows)} tables, {report.seconds:.1f} s")
 
 
 def simulate(
@@ -41,6 +51,12 @@ def simulate(
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda _number, _frame: stop.set())
-    with friendly_errors():
-        report = simulate_changes(current_settings(), rate=rate, seconds=seconds, seed=seed, stop=stop.is_set)
-    console.print(report)
+    try:
+        with friendly_errors():
+            report = simulate_changes(current_settings(), rate=rate, seconds=seconds, seed=seed, stop=stop.is_set)
+    except NothingToSimulateError as error:
+        errors.print(f"[red]{error}[/]")
+        raise typer.Exit(Exit.USAGE) from None
+    console.print(f"{report.statements:,} statements in {report.transactions:,} transactions, {report.seconds:.1f} s")
+    for (kind, table), count in sorted(report.counts.items()):
+        console.print(f"  {kind:<7} {table:<40} {count:>8,}")

@@ -44,8 +44,10 @@ def backfill(
     with friendly_errors(), project_instance() as instance, progress_bar() as bar:
         task = bar.add_task("months", total=len(months))
         for month in months:
+            begun = time.perf_counter()
             run = run_range(job, instance, month, table)
             failed |= set(run.failed)
+            console.print(f"{month.start:%Y-%m-%d %H:%M} to {month.end:%Y-%m-%d %H:%M}  {time.perf_counter() - begun:.1f} s")
             if run.failed:
                 errors.print(f"[red]{month.start:%Y-%m}[/] {', '.join(run.failed)} failed, see run {run.run_id}")
             bar.advance(task)

@@ -23,7 +23,7 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class Plan:
-    """Size (`scale` 1 is about 2.3 M rows over 13 months), whole months of history, seed and last instant (UTC).
+    """Size (`scale` 1 is about 2.4 M rows over 13 months), whole months of history, seed and last instant (UTC).
 
     Raises:
         PlanError: an argument is out of its range.
