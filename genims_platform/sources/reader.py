@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import connectorx
 import polars as pl
+import psycopg2
 from polars.io.plugins import register_io_source
 from psycopg2 import errors
 from sqlglot import exp
@@ -20,6 +21,8 @@ from genims_platform.sources.schema import live_columns
 from genims_platform.sources.scope import Everything, Scope, Span
 
 Parameters = Mapping[str, object]
+
+_ADVICE = "run `genims sources check`"
 
 
 class SourceDriftError(RuntimeError):
@@ -85,57 +88,69 @@ class SourceReader:
 
         Raises:
             SourceUnavailableError: the database cannot be reached.
-            SourceDriftError: a table or column named in the statement is missing.
+            SourceDriftError: a table or column named in the statement is missing or has another type.
+            SourceReadError: the statement failed for another reason, such as its deadline.
         """
-        connection = connect(self._settings.source(database))
+        server = self._settings.source(database)
+        connection = connect(server)
         try:
             with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = %s", (f"{self._settings.data_sync_timeout}s",))
                 cursor.execute(statement, dict(parameters))
                 names = [column.name for column in cursor.description or ()]
                 return pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
-        except (errors.UndefinedTable, errors.UndefinedColumn) as error:
-            raise SourceDriftError(f"{self._settings.source(database).address}: {error.diag.message_primary}") from None
+        except (
+            errors.UndefinedTable,
+            errors.UndefinedColumn,
+            errors.UndefinedFunction,  # no such operator or function for the column's type
+            errors.DatatypeMismatch,
+        ) as error:
+            raise SourceDriftError(f"{server.address}: {error.diag.message_primary}; {_ADVICE}") from None
+        except psycopg2.Error as error:
+            raise SourceReadError(f"{server.address}: a query failed: {self._cause(error)}") from None
         finally:
             connection.close()
 
     def _fetch(self, read: Read, span: Span, columns: list[str]) -> pl.DataFrame:
         server = self._settings.source(read.database)
-        self._require_columns(read, server, columns)
         table = read.table.partition(".")[2]
-        statement = (
+        select = (
             exp.select(*(exp.column(name, quoted=True) for name in columns))
-            .from_(exp.to_table(f'"{table}"', dialect="postgres"))
+            .from_(exp.to_table(table, quoted=True))
             .where(read.scope.predicate(span))
-            .sql("postgres")
         )
+        self._require_columns(read.database, server, select)
         try:
             frame = connectorx.read_sql(
-                _address(server),
-                statement,
-                return_type="polars",
-                pre_execution_query=f"SET statement_timeout = '{self._settings.data_sync_timeout}s'",
+                _address(server, self._settings.data_sync_timeout), select.sql("postgres"), return_type="polars"
             )
         except RuntimeError as error:
-            raise SourceReadError(f"{server.address}: reading {table} failed: {_first_line(error)}") from None
+            raise SourceReadError(f"{server.address}: reading {table} failed: {self._cause(error)}") from None
         with self._lock:
             self.rows_read[read.table] += frame.height
         return frame
 
-    def _require_columns(self, read: Read, server: PostgresServer, columns: list[str]) -> None:
-        table = read.table.partition(".")[2]
-        live = self._live_columns(read.database, server).get(table)
-        if live is None:
-            raise SourceDriftError(
-                f"{server.address} has no table {table}, which reports read; run `genims sources check`"
-            )
-        expected = {column.name: column.type for column in source_table(read.table).columns}
-        wrong = [
-            f"{table}.{name} is {live.get(name, 'missing')}, expected {expected[name]}"
-            for name in columns
-            if live.get(name) != expected[name]
-        ]
+    def _require_columns(self, database: str, server: PostgresServer, select: exp.Select) -> None:
+        """Compare what the statement names, in its conditions too, with the live database."""
+        live = self._live_columns(database, server)
+        wrong: list[str] = []
+        for table, columns in _columns_by_table(select).items():
+            if table not in live:
+                raise SourceDriftError(f"{server.address} has no table {table}, which reports read; {_ADVICE}")
+            expected = {column.name: column.type for column in source_table(f"{database}.{table}").columns}
+            wrong += [
+                f"{table}.{name} is {live[table].get(name, 'missing')}, expected {expected[name]}"
+                for name in sorted(columns)
+                if live[table].get(name) != expected[name]
+            ]
         if wrong:
-            raise SourceDriftError(f"{server.address}: {'; '.join(wrong)}; run `genims sources check`")
+            raise SourceDriftError(f"{server.address}: {'; '.join(wrong)}; {_ADVICE}")
+
+    def _cause(self, error: Exception) -> str:
+        cause = (str(error).splitlines() or ["no reason given"])[0]
+        if "statement timeout" in cause:
+            return f"no answer within {self._settings.data_sync_timeout} s, the limit that DATA_SYNC_TIMEOUT sets"
+        return cause
 
     def _live_columns(self, database: str, server: PostgresServer) -> Mapping[str, Mapping[str, str]]:
         with self._lock:
@@ -187,10 +202,20 @@ def lazy_source(
     return register_io_source(source, schema=dict(schema), is_pure=True, explain_name=name)
 
 
-def _address(server: PostgresServer) -> str:
+def _columns_by_table(select: exp.Select) -> Mapping[str, set[str]]:
+    """Every column that a statement and its subqueries name, by the table that they select from."""
+    named: dict[str, set[str]] = {}
+    for column in select.find_all(exp.Column):
+        owner = column.parent_select
+        table = owner.find(exp.Table) if owner else None
+        if table is not None:
+            named.setdefault(table.name, set()).add(column.name)
+    return named
+
+
+def _address(server: PostgresServer, timeout: int) -> str:
+    # A statement before the query would set the deadline on one of connectorx's connections only.
+    options = quote(f"-c timezone=UTC -c statement_timeout={timeout}s", safe="")
     user, password = quote(server.user, safe=""), quote(server.password, safe="")
-    return f"postgresql://{user}:{password}@{server.host}:{server.port}/{quote(server.database, safe='')}"
-
-
-def _first_line(error: RuntimeError) -> str:
-    return (str(error).splitlines() or ["no reason given"])[0]
+    database = quote(server.database, safe="")
+    return f"postgresql://{user}:{password}@{server.host}:{server.port}/{database}?options={options}"
