@@ -9,11 +9,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genims_platform.local.process import LocalServerError
 from genims_platform.mysql.contract import ContractError
 from genims_platform.mysql.errors import DatabaseUnavailableError, TransientError
+from genims_platform.reporting.publish import NoSourceRowsError
 from genims_platform.settings import Settings, SettingsError, load_settings
 from genims_platform.sources.connection import SourceUnavailableError
 from genims_platform.sources.reader import SourceDriftError, SourceReadError
@@ -42,7 +44,7 @@ def friendly_errors() -> Generator[None]:
         _fail("wrong settings", error, Exit.USAGE)
     except (SourceUnavailableError, DatabaseUnavailableError, TransientError, LocalServerError) as error:
         _fail("not reachable", error, Exit.UNREACHABLE)
-    except (SourceDriftError, SourceReadError, ContractError) as error:
+    except (SourceDriftError, SourceReadError, NoSourceRowsError, ContractError) as error:
         _fail("cannot go on", error, Exit.FINDINGS)
 
 
@@ -71,5 +73,5 @@ def print_json(records: Sequence[Any]) -> None:
 
 
 def _fail(what: str, error: Exception, code: Exit) -> None:
-    errors.print(f"[red]{what}:[/] {error}", highlight=False, markup=True)
+    errors.print(f"[red]{what}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     raise typer.Exit(code)

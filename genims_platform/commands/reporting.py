@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.bar import Bar
-from rich.table import Table
+from rich.table import Column, Table
 
 from genims_platform.build import REPORTING_JOB, build_definitions
 from genims_platform.commands.console import Exit, console, current_settings, errors, friendly_errors, progress_bar
@@ -47,7 +47,9 @@ def backfill(
             begun = time.perf_counter()
             run = run_range(job, instance, month, table)
             failed |= set(run.failed)
-            console.print(f"{month.start:%Y-%m-%d %H:%M} to {month.end:%Y-%m-%d %H:%M}  {time.perf_counter() - begun:.1f} s")
+            console.print(
+                f"{month.start:%Y-%m-%d %H:%M} to {month.end:%Y-%m-%d %H:%M}  {time.perf_counter() - begun:.1f} s"
+            )
             if run.failed:
                 errors.print(f"[red]{month.start:%Y-%m}[/] {', '.join(run.failed)} failed, see run {run.run_id}")
             bar.advance(task)
@@ -62,7 +64,8 @@ def summary() -> None:
         database = reporting_database(current_settings())
         sizes = table_sizes(database, list(reporting_tables()))
         factories = oee_by_factory(database, utc_now().date())
-    rows = Table("table", "rows", "first day", "last day", "last load (UTC)", box=None)
+    name = Column("table", min_width=max(map(len, reporting_tables())))
+    rows = Table(name, "rows", "first day", "last day", "last load (UTC)", box=None, pad_edge=False)
     for size in sizes:
         loaded = f"{size.loaded_at:%Y-%m-%d %H:%M:%S}" if size.loaded_at else ""
         rows.add_row(size.table, f"{size.rows:,}", str(size.first or ""), str(size.last or ""), loaded)

@@ -1,6 +1,7 @@
 """`genims sources`: the 13 PostgreSQL databases."""
 
 import typer
+from rich.markup import escape
 
 from genims_platform.commands.console import Exit, Json, console, current_settings, friendly_errors, print_json
 from genims_platform.reporting.registry import columns_read, reporting_tables
@@ -28,7 +29,7 @@ def check(as_json: Json = False) -> None:
     else:
         for finding in findings:
             colour = "red" if finding.severity == "error" else "yellow"
-            console.print(f"[{colour}]{finding.severity}[/] {finding.message}", soft_wrap=True)
+            console.print(f"[{colour}]{finding.severity}[/] {escape(finding.message)}", soft_wrap=True)
         console.print(f"{len(findings)} differences from the catalogue")
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(Exit.FINDINGS)

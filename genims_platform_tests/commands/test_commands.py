@@ -1,0 +1,198 @@
+"""What people and scripts see of `genims`: exit codes, one clear line for a mistake, JSON, help."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import typer.main
+from psycopg2 import sql
+from typer.core import TyperCommand, TyperGroup
+from typer.testing import CliRunner, Result
+
+from genims_platform.cli import app
+from genims_platform.local.postgres import connect_postgres
+from genims_platform.local.servers import LocalServers
+from genims_platform.mysql.connection import Database
+from genims_platform.orchestration.resources import utc_now
+from genims_platform.reporting.periods import DAY, midnight
+from genims_platform.settings import Settings
+from genims_platform_tests.factory_group import copy_row, write
+
+Genims = Callable[..., Result]
+
+
+@pytest.fixture
+def genims(settings_environment: dict[str, str]) -> Genims:
+    """Runs a command in this process; `changes` are variables that differ from those of the test servers."""
+
+    def run(*arguments: str, **changes: str) -> Result:
+        return CliRunner(env={**settings_environment, **changes}).invoke(app, arguments, catch_exceptions=False)
+
+    return run
+
+
+@contextmanager
+def renamed(settings: Settings, table: str, column: str) -> Generator[None]:
+    write(settings, table, f"ALTER TABLE {{table}} RENAME {column} TO gone")
+    try:
+        yield
+    finally:
+        write(settings, table, f"ALTER TABLE {{table}} RENAME gone TO {column}")
+
+
+def test_sources_that_match_have_no_findings(genims: Genims, factory: Settings) -> None:
+    assert factory.pg_mes_db
+    result = genims("sources", "check")
+    assert (result.exit_code, result.stdout) == (0, "0 differences from the catalogue\n")
+
+
+@pytest.mark.parametrize(
+    ("column", "severity", "code", "end"),
+    [
+        ("good_quantity", "error", 1, "is missing; reports read it"),
+        ("yield_percentage", "warning", 0, "is missing; no report reads it"),
+    ],
+)
+def test_a_missing_column_fails_the_check_only_if_reports_read_it(
+    *, column: str, severity: str, code: int, end: str, genims: Genims, factory: Settings
+) -> None:
+    with renamed(factory, "mes.work_orders", column):
+        as_json, as_text = genims("sources", "check", "--json"), genims("sources", "check")
+    assert as_json.exit_code == as_text.exit_code == code
+    (finding,) = json.loads(as_json.stdout)
+    assert {name: finding[name] for name in ("severity", "kind", "database", "table", "column", "found")} == {
+        "severity": severity,
+        "kind": "missing_column",
+        "database": factory.pg_mes_db,
+        "table": "work_orders",
+        "column": column,
+        "found": None,
+    }
+    assert finding["message"].endswith(end)
+    assert as_text.stdout == f"{severity} {finding['message']}\n1 differences from the catalogue\n"
+
+
+def test_a_wrong_setting_is_one_line_that_names_the_variable(genims: Genims) -> None:
+    for command in (("sources", "check"), ("summary",), ("schema", "deploy"), ("sources", "create")):
+        result = genims(*command, PG_PORT="65536")
+        assert result.exit_code == 2
+        assert result.stderr == "wrong settings: PG_PORT='65536': Input should be less than or equal to 65535\n"
+        assert result.stdout == ""
+
+
+def test_a_server_that_is_down_is_one_line_without_a_traceback(
+    genims: Genims, settings_environment: dict[str, str]
+) -> None:
+    # Port 1 belongs to tcpmux, which no one runs; the brackets must not be taken for markup.
+    postgres = genims("sources", "check", PG_PORT="1", PG_MASTER_DB="group[bold]master")
+    assert postgres.stderr == (
+        "not reachable: group[bold]master at 127.0.0.1:1: connection refused; "
+        "is the server running, and are PG_HOST and PG_PORT right?\n"
+    )
+    mysql = genims("summary", MYSQL_REPORTING_PORT="1")
+    assert mysql.stderr.startswith(f"not reachable: MySQL database {settings_environment['MYSQL_REPORTING_DB']} at ")
+    assert "127.0.0.1:1 as user" in mysql.stderr
+    assert mysql.stderr.count("\n") == 1
+    assert postgres.exit_code == mysql.exit_code == 4
+
+
+def test_a_schema_is_deployed_once(genims: Genims, settings_environment: dict[str, str]) -> None:
+    own = {"MYSQL_REPORTING_DB": f"{settings_environment['MYSQL_REPORTING_DB']}_cli"}
+    first, second = genims("schema", "deploy", **own), genims("schema", "deploy", **own)
+    assert first.exit_code == second.exit_code == 0
+    assert re.search(r"^[1-9]\d* changes made, 0 left$", first.stdout, re.MULTILINE)
+    assert second.stdout == "0 changes made, 0 left\n"
+    assert json.loads(genims("schema", "deploy", "--json", **own).stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--table", "no_such_daily"), "no such table: no_such_daily"),
+        (("--from", "2026-01-02", "--to", "2026-01-02"), "--from is not before --to"),
+    ],
+)
+def test_backfill_refuses_what_makes_no_sense(arguments: tuple[str, ...], problem: str, genims: Genims) -> None:
+    result = genims("backfill", *arguments)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+
+
+@pytest.fixture
+def dagster_database(settings_environment: dict[str, str], servers: LocalServers) -> str:
+    name = f"{settings_environment['DAGSTER_PG_DB']}_cli"
+    with closing(connect_postgres(servers.postgres_port, servers.postgres_password)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return name
+
+
+@pytest.fixture
+def clocked_in(factory: Settings) -> Generator[datetime]:
+    """The instant of one labour booking three days ago, inside the rolling window of the real clock."""
+    moment = midnight(utc_now().date() - 3 * DAY) + timedelta(hours=5)
+    copy_row(factory, "mes.labor_transactions", {"clock_in_time": moment}, "labor_cost > 0")
+    yield moment
+    write(factory, "mes.labor_transactions", "DELETE FROM {table} WHERE clock_in_time = %(m)s", {"m": moment})
+
+
+def test_backfill_of_two_days_then_summary(
+    *,
+    dagster_database: str,
+    clocked_in: datetime,
+    settings_environment: dict[str, str],
+    genims: Genims,
+    reporting: Database,
+    tmp_path: Path,
+) -> None:
+    first, end = clocked_in.date(), clocked_in.date() + 2 * DAY
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("genims")),
+            *("backfill", "--table", "labor_efficiency_daily", "--from", f"{first}", "--to", f"{end}"),
+        ],
+        env={**os.environ, **settings_environment, "DAGSTER_PG_DB": dagster_database},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^[12] runs in \d+\.\d s$", done.stdout, re.MULTILINE)  # a run a month
+    rows, *days = reporting.read("SELECT COUNT(*), MIN(labor_date), MAX(labor_date) FROM labor_efficiency_daily").row(0)
+    booked = "SELECT COUNT(*) FROM labor_efficiency_daily WHERE labor_date = %s AND employee_register = 'mes'"
+    assert reporting.read(booked, (first,)).item() == 1
+    summary = genims("summary")
+    assert summary.exit_code == 0
+    (line,) = (line.split() for line in summary.stdout.splitlines() if line.startswith("labor_efficiency_daily"))
+    assert line[1:4] == [f"{rows:,}", *map(str, days)]
+
+
+def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
+    """Every command and group with its path."""
+    assert isinstance(command, TyperCommand | TyperGroup)
+    yield " ".join(path), command
+    if isinstance(command, TyperGroup):
+        for name, inner in command.commands.items():
+            yield from commands(inner, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), [pytest.param(path, c, id=path) for path, c in commands(typer.main.get_command(app))]
+)
+def test_every_command_and_option_is_explained(path: str, command: TyperCommand | TyperGroup, genims: Genims) -> None:
+    assert command.help
+    assert command.help.rstrip().endswith(".")
+    for option in command.params:
+        assert getattr(option, "help", None), option.name
+    shown = genims(*path.split(), "--help")
+    assert shown.exit_code == 0
+    assert command.help.splitlines()[0].rstrip() in " ".join(shown.stdout.split())
