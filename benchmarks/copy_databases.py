@@ -68,7 +68,7 @@ def source_content(settings: Settings) -> Content:
     try:
         with connection.cursor() as cursor:
             cursor.execute(_content_statement(TABLE))
-            return _content(cursor.fetchone() or ())
+            return _content(cursor.fetchone())
     finally:
         connection.close()
 
@@ -79,7 +79,7 @@ def target_content(settings: Settings, table: str) -> Content:
     try:
         with target.administration() as connection, connection.cursor() as cursor:
             cursor.execute(_content_statement(table))
-            return _content(cursor.fetchone() or ())
+            return _content(cursor.fetchone())
     finally:
         target.close()
 
@@ -92,7 +92,7 @@ def _content_statement(table: str) -> str:
     )
 
 
-def _content(row: Sequence[Any]) -> Content:
+def _content(row: Any) -> Content:
     rows, keys, *sums, first, last = row
     return Content(rows, keys, tuple(Decimal(value) for value in sums), first, last)
 
