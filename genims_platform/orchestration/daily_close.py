@@ -7,8 +7,9 @@ import dagster as dg
 
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import key_of
-from genims_platform.orchestration.reporting_assets import refresh_metadata
+from genims_platform.orchestration.reporting_assets import check_result, refresh_metadata
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE, SOURCES
+from genims_platform.reporting.checks import CheckOutcome
 from genims_platform.reporting.periods import DAY, LATE_DAYS, Hours, midnight
 from genims_platform.reporting.publish import Refresh, refresh
 from genims_platform.reporting.table import ReportingTable
@@ -58,6 +59,9 @@ def _close_step(table: ReportingTable, settings: Settings) -> dg.OpDefinition:
         )
         for day in outcome.changed:
             context.log_event(_materialization(table, outcome, day))
+        # Dagster shows checks older than the last materialisation as not evaluated.
+        for check in outcome.checks:
+            context.log_event(_evaluation(table, check))  # pyright: ignore[reportArgumentType]
         if outcome.failures:
             raise dg.Failure(
                 f"{table.name} keeps its old rows: {'; '.join(outcome.failures[:3])}",
@@ -76,4 +80,17 @@ def _materialization(table: ReportingTable, outcome: Refresh, day: date) -> dg.A
         reporting_key(table.name),
         partition=key_of(last_hour),
         metadata={"dagster/row_count": outcome.row_counts[day], "cause": "late rows found by the daily close"},
+    )
+
+
+def _evaluation(table: ReportingTable, outcome: CheckOutcome) -> dg.AssetCheckEvaluation:
+    # Only steps of assets make evaluations from results.
+    result = check_result(table, outcome)
+    return dg.AssetCheckEvaluation(
+        reporting_key(table.name),
+        outcome.name,
+        result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
     )

@@ -21,12 +21,13 @@ from genims_platform.sources.connection import SourceUnavailableError
 OWNERS = ["team:reporting"]
 RETENTION_MONTHS = "12"
 
+_IF_NOT = "If not, nothing is published and the table keeps its old rows."
 _CHECK_DESCRIPTIONS = {
-    "rows": "The keys are exactly those that separate SQL finds in the sources",
-    "keys": "No NULL where the schema forbids it; the primary key is unique",
-    "values": "Identities between columns hold (error); values lie in the ranges of the schema (warning)",
-    "reconcile": "Totals a day equal separate SQL on the sources",
-    "orphans": "Keys match a row of master data; orphans are kept under their raw id",
+    "rows": f"The keys are exactly those that separate SQL finds in the sources. {_IF_NOT}",
+    "keys": f"No NULL where the schema forbids it; the primary key is unique. {_IF_NOT}",
+    "values": f"Identities between columns hold. {_IF_NOT} Values outside the ranges of the schema only warn.",
+    "reconcile": f"Totals a day equal separate SQL on the sources. {_IF_NOT}",
+    "orphans": "Keys match a row of master data. If not, a warning: such rows are published under their raw id.",
 }
 _BLOCKING = frozenset({"rows", "keys", "values", "reconcile"})
 
@@ -128,7 +129,7 @@ def column_schema(contract: TableContract) -> dg.TableSchema:
             dg.TableColumn(
                 column.name,
                 column.sql_type,
-                description=f"{column.unit}: {column.description}" if column.unit else column.description,
+                description=f"{column.description} [{column.unit}]" if column.unit else column.description,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
                 tags={"primary_key": ""} if column.name in contract.primary_key else None,
             )
@@ -182,12 +183,17 @@ def _source_rows(table: ReportingTable, outcome: Refresh) -> str:
 
 
 def _markdown(frame: pl.DataFrame) -> str:
+    # A line for each column of the table, because tens of columns side by side do not fit a page.
+    names = [f"row {number}" for number in range(1, frame.height + 1)]
+    values = frame.select(pl.all().cast(pl.String).fill_null("NULL"))
+    transposed = values.transpose(include_header=True, header_name="column", column_names=names)
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",
         tbl_hide_dataframe_shape=True,
         tbl_hide_column_data_types=True,
         tbl_cols=-1,
+        tbl_rows=-1,
         tbl_width_chars=10_000,
         fmt_str_lengths=40,
     ):
-        return str(frame)
+        return str(transposed)

@@ -16,7 +16,11 @@ RUNNING = dg.DefaultScheduleStatus.RUNNING
 def hourly_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """At HH:00 the hour that has just closed."""
     return dg.build_schedule_from_partitioned_job(  # pyright: ignore[reportReturnType]
-        job, name="reporting_hourly_schedule", minute_of_hour=0, default_status=RUNNING
+        job,
+        name="reporting_hourly_schedule",
+        description="Refreshes every reporting table for the hour that has just closed.",
+        minute_of_hour=0,
+        default_status=RUNNING,
     )
 
 
@@ -56,7 +60,12 @@ def gap_schedule(
 
 
 def fixed_schedule(job: dg.JobDefinition | UnresolvedAssetJobDefinition, cron: str) -> dg.ScheduleDefinition:
-    """A schedule named after its job."""
+    """A schedule named and described after its job."""
     return dg.ScheduleDefinition(
-        name=f"{job.name}_schedule", job=job, cron_schedule=cron, execution_timezone="UTC", default_status=RUNNING
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=RUNNING,
+        description=job.description,
     )

@@ -6,11 +6,28 @@ import dagster as dg
 
 from genims_platform.orchestration.keys import source_key
 from genims_platform.settings import Settings
-from genims_platform.sources.catalogue import source_table
+from genims_platform.sources.catalogue import Column, Reference, source_table
 from genims_platform.sources.schema import Finding, check
 
 COLUMNS_CHECK = "columns"
 OWNERS = ["team:factory-systems"]
+
+_SUBJECTS = {
+    "master": "Factories, lines, machines, products, customers, employees",
+    "operational": "IoT, SCADA, production runs",
+    "mes": "Work orders, labour, quality (MES)",
+    "erp": "Sales, purchasing, materials (ERP)",
+    "financial": "Ledger, budget, statements",
+    "wms": "Warehouses (WMS)",
+    "tms": "Shipments, carriers (TMS)",
+    "cmms": "Maintenance (CMMS)",
+    "crm": "Accounts, leads, opportunities (CRM)",
+    "service": "Tickets, warranty, returns",
+    "hcm": "People (HCM)",
+    "supplier": "Supplier portal",
+    "qms": "Quality management (QMS)",
+}
+_VALUES_SHOWN = 8
 
 
 def source_assets(columns_read: Mapping[str, frozenset[str]]) -> list[dg.AssetSpec]:
@@ -27,11 +44,13 @@ def source_checks(settings: Settings, columns_read: Mapping[str, frozenset[str]]
 def _source_asset(table: str, columns: frozenset[str]) -> dg.AssetSpec:
     facts = source_table(table)
     key = source_key(table)
+    references = {reference.column: reference for reference in facts.references}
     schema = dg.TableSchema(
         columns=[
             dg.TableColumn(
                 column.name,
                 column.type,
+                description=_observed(column, references.get(column.name)),
                 constraints=dg.TableColumnConstraints(
                     nullable=not column.not_null, unique=facts.primary_key == (column.name,)
                 ),
@@ -43,7 +62,7 @@ def _source_asset(table: str, columns: frozenset[str]) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=key,
         group_name=key.path[0],
-        description=f"Source table {'.'.join(key.path)}; the columns shown are those that reports read.",
+        description=f"{_SUBJECTS[table.partition('.')[0]]}. The columns shown are those that reports read.",
         kinds={"postgres"},
         owners=OWNERS,
         metadata={
@@ -51,6 +70,23 @@ def _source_asset(table: str, columns: frozenset[str]) -> dg.AssetSpec:
             "dagster/column_schema": schema,
         },
     )
+
+
+def _observed(column: Column, reference: Reference | None) -> str | None:
+    """What the catalogue knows of a column, for people."""
+    facts: list[str] = []
+    if reference:
+        orphans = f" ({reference.orphan_share:.0%} match no row)" if reference.orphan_share else ""
+        facts.append(f"refers to {'.'.join(reference.target)}{orphans}")
+    if column.values:
+        more = ", …" if len(column.values) > _VALUES_SHOWN else ""
+        facts.append(f"values seen: {', '.join(column.values[:_VALUES_SHOWN])}{more}")
+    if column.value_range:
+        low, high = (f"{bound:,.10g}" if isinstance(bound, float) else bound for bound in column.value_range)
+        facts.append(f"range seen: {low} to {high}")
+    if column.null_share:
+        facts.append(f"{column.null_share:.0%} NULL")
+    return "; ".join(facts) or None
 
 
 def _database_check(
@@ -62,7 +98,9 @@ def _database_check(
         name=f"source_columns_{database}",
         specs=[
             dg.AssetCheckSpec(
-                COLUMNS_CHECK, asset=source_key(table), description="Table, columns and types are as the catalogue says"
+                COLUMNS_CHECK,
+                asset=source_key(table),
+                description="The table exists, with the columns and types that reports expect. Run by `check_sources`.",
             )
             for table in tables
         ],

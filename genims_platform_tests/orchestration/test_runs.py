@@ -161,6 +161,11 @@ def test_the_close_publishes_and_records_only_days_that_changed(
     ]
     after = dict(reporting.read(loaded).iter_rows())
     assert {day for day in before if before[day] != after[day]} == {late.date()}
+    graph = definitions.resolve_asset_graph()
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
+    assert {key for key, record in records.items() if record.run_id == result.run_id} == {
+        key for key in graph.asset_check_keys if key.asset_key.path[0] == "genims_reporting_db"
+    }
 
 
 def test_a_broken_source_fails_its_tables_and_leaves_the_others(
