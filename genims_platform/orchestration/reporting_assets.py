@@ -90,7 +90,7 @@ def refresh_metadata(table: ReportingTable, outcome: Refresh) -> dict[str, dg.Me
         "dagster/row_count": dg.MetadataValue.int(_rows_of_last_day(outcome)),
         "rows_published": dg.MetadataValue.int(sum(outcome.row_counts.values())),
         "days": dg.MetadataValue.text(f"{days[0]} to {days[-1]} ({len(days)})" if days else "none"),
-        "days_changed": dg.MetadataValue.int(len(outcome.changed)),
+        "days_rewritten": dg.MetadataValue.int(len(outcome.changed)),
         "as_of": dg.MetadataValue.text(f"{outcome.as_of.isoformat(' ', 'seconds')} UTC"),
         "seconds": dg.MetadataValue.float(round(outcome.stopwatch.total, 3)),
         **{
