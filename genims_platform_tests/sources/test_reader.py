@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg2 import sql
@@ -129,7 +129,11 @@ moments = st.datetimes(UNTIL - timedelta(days=70), UNTIL + timedelta(days=10))
 
 
 @hypothesis_settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # a smaller example would say no more, and takes minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(start=moments, length=st.timedeltas(timedelta(0), timedelta(days=20)), exact=st.booleans())
 def test_scopes_select_what_plain_sql_selects(
