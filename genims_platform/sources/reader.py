@@ -121,8 +121,10 @@ class SourceReader:
         )
         self._require_columns(read.database, server, select)
         try:
-            frame = connectorx.read_sql(
-                _address(server, self._settings.data_sync_timeout), select.sql("postgres"), return_type="polars"
+            frame = pl.DataFrame(
+                connectorx.read_sql(
+                    _address(server, self._settings.data_sync_timeout), select.sql("postgres"), return_type="polars"
+                )
             )
         except RuntimeError as error:
             raise SourceReadError(f"{server.address}: reading {table} failed: {self._cause(error)}") from None
