@@ -31,7 +31,7 @@ CREATE TABLE machine_performance_daily (
   source_row_count INT NOT NULL COMMENT 'rows: usable operational.scada_machine_data readings in the day + breakdowns',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (performance_date, machine_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'which machines lose capacity today, and through what (availability, speed, quality). Rows: machine-days with a usable operational.scada_machine_data reading in D, or a breakdown starting in D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'which machines lose capacity today, and through what (availability, speed, quality). Rows: machine-days with a usable operational.scada_machine_data reading in the day, or a breakdown starting in the day.';
 
 CREATE TABLE production_summary_daily (
   production_date DATE NOT NULL COMMENT 'the day',
@@ -60,7 +60,7 @@ CREATE TABLE production_summary_daily (
   source_row_count INT NOT NULL COMMENT 'rows: mes.work_orders rows (completed or planned) + mes.labor_transactions rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (production_date, line_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'did each line deliver its plan, and at what cost against standard. Rows: lines with an order completed in D, or a non-cancelled order with mes.work_orders.planned_end_date in D, or labour clocked in D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'did each line deliver its plan, and at what cost against standard. Rows: lines with an order completed in the day, or a non-cancelled order with mes.work_orders.planned_end_date in the day, or labour clocked in the day.';
 
 CREATE TABLE downtime_summary_daily (
   downtime_date DATE NOT NULL COMMENT 'the day',
@@ -81,14 +81,14 @@ CREATE TABLE downtime_summary_daily (
   fault_count INT NOT NULL COMMENT 'operational.machine_faults rows with operational.machine_faults.fault_start_time in the day',
   mes_downtime_minutes INT NOT NULL COMMENT 'min: sum mes.downtime_events.duration_minutes, mes.downtime_events.downtime_start in the day',
   repair_hours DECIMAL(14,2) NOT NULL COMMENT 'h: sum cmms.work_orders.actual_duration_hours (breakdowns)',
-  mttr_hours_30d DECIMAL(14,2) NULL COMMENT 'h: repair hours / breakdowns over D-29..D (IEC 60050-192 mean time to repair)',
-  mtbf_hours_30d DECIMAL(14,2) NULL COMMENT 'h [0..]: (720 - breakdown downtime hours) / breakdowns over D-29..D (operating time between failures, calendar time basis); NULL when the source history begins after D-29',
-  top_failure_codes VARCHAR(120) NULL COMMENT 'up to 3 cmms.work_orders.failure_code by downtime over D-29..D, ties by code, comma separated',
+  mttr_hours_30d DECIMAL(14,2) NULL COMMENT 'h: repair hours / breakdowns over the 29 days before and the day (IEC 60050-192 mean time to repair)',
+  mtbf_hours_30d DECIMAL(14,2) NULL COMMENT 'h [0..]: (720 - breakdown downtime hours) / breakdowns over the 29 days before and the day (operating time between failures, calendar time basis); NULL when the source history begins after D-29',
+  top_failure_codes VARCHAR(120) NULL COMMENT 'up to 3 cmms.work_orders.failure_code by downtime over the 29 days before and the day, ties by code, comma separated',
   downtime_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: sum of cmms.work_orders.downtime_minutes / 60 x cmms.maintenance_assets.downtime_cost_per_hour',
   source_row_count INT NOT NULL COMMENT 'rows: event rows of the day over all sources, without operational.scada_machine_data',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (downtime_date, machine_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'where to send maintenance: which machines fail, how long, of what kind. Rows: machine ids with, in D, a breakdown start, a operational.maintenance_events start or overlap, an operational.machine_faults start, an mes.downtime_events start, or a usable reading in state fault/stopped/maintenance.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'where to send maintenance: which machines fail, how long, of what kind. Rows: machine ids with, in the day, a breakdown start, a operational.maintenance_events start or overlap, an operational.machine_faults start, an mes.downtime_events start, or a usable reading in state fault/stopped/maintenance.';
 
 CREATE TABLE oee_summary_daily (
   oee_date DATE NOT NULL COMMENT 'the day',
@@ -111,11 +111,11 @@ CREATE TABLE oee_summary_daily (
   run_units INT NOT NULL COMMENT 'pieces: sum operational.production_runs.actual_quantity',
   run_oee_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: mean operational.production_runs.oee_percentage weighted by operational.production_runs.actual_duration_minutes',
   reported_oee_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: mean operational.scada_machine_data.oee_percentage weighted by machine-state intervals minutes (controller view, cross-check only)',
-  oee_7d_pct DECIMAL(7,2) NULL COMMENT '%: sum over D-6..D of oee x planned_busy / sum of planned_busy, machine basis',
+  oee_7d_pct DECIMAL(7,2) NULL COMMENT '%: sum over the 6 days before and the day of oee x planned_busy / sum of planned_busy, machine basis',
   source_row_count INT NOT NULL COMMENT 'rows: machine rows + runs',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (oee_date, line_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'line and plant effectiveness, and which loss to attack first. Rows: lines with a covered machine (machine_performance_daily.observed_minutes not NULL), or a production run started in D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'line and plant effectiveness, and which loss to attack first. Rows: lines with a covered machine (machine_performance_daily.observed_minutes not NULL), or a production run started in the day.';
 
 CREATE TABLE quality_summary_daily (
   quality_date DATE NOT NULL COMMENT 'the day',
@@ -136,9 +136,9 @@ CREATE TABLE quality_summary_daily (
   target_ppm INT NULL COMMENT 'ppm: master.products.target_quality_ppm',
   inspection_count INT NOT NULL COMMENT 'mes.quality_inspections rows with mes.quality_inspections.inspection_date in the day',
   inspection_pass_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: 100 x rows with mes.quality_inspections.inspection_result = ''pass'' / inspection_count',
-  ncr_count INT NOT NULL COMMENT 'qms.ncr_headers.detected_date = D',
+  ncr_count INT NOT NULL COMMENT 'qms.ncr_headers.detected_date = the day',
   ncr_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: sum qms.ncr_headers.total_cost (internal failure cost, PAF model)',
-  complaint_count INT NOT NULL COMMENT 'qms.customer_complaints.complaint_date = D',
+  complaint_count INT NOT NULL COMMENT 'qms.customer_complaints.complaint_date = the day',
   spc_points INT NOT NULL COMMENT 'qms.spc_data_points.measurement_timestamp in the day',
   spc_out_of_control INT NOT NULL COMMENT 'of these qms.spc_data_points.out_of_control',
   source_row_count INT NOT NULL COMMENT 'rows: rows of all sources of the key',
@@ -170,7 +170,7 @@ CREATE TABLE labor_efficiency_daily (
   source_row_count INT NOT NULL COMMENT 'rows: mes.labor_transactions or hcm.attendance_records rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (labor_date, employee_register, employee_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'staffing and overtime; output against earned hours. Rows: register ''mes'': employees with an mes.labor_transactions transaction in D (ids of master.employees); register ''hcm'': employees with an hcm.attendance_records record on D (ids of hcm.employees). The registers are different people with overlapping ids and are never joined.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'staffing and overtime; output against earned hours. Rows: register ''mes'': employees with an mes.labor_transactions transaction in the day (ids of master.employees); register ''hcm'': employees with an hcm.attendance_records record on the day (ids of hcm.employees). The registers are different people with overlapping ids and are never joined.';
 
 CREATE TABLE energy_consumption_daily (
   energy_date DATE NOT NULL COMMENT 'the day',
@@ -191,12 +191,12 @@ CREATE TABLE energy_consumption_daily (
   load_factor_pct DECIMAL(7,2) NULL COMMENT '%: 100 x total_kwh / rated_kwh (may exceed 100)',
   units_good INT NULL COMMENT 'pieces: production_summary_daily.units_good of line and day',
   kwh_per_good_unit DECIMAL(12,4) NULL COMMENT 'kWh/piece: total_kwh / units_good',
-  kwh_7d_avg DECIMAL(14,2) NULL COMMENT 'kWh: mean total_kwh over the covered days of the day-6..D',
+  kwh_7d_avg DECIMAL(14,2) NULL COMMENT 'kWh: mean total_kwh over the covered days of the 7 days to the day',
   energy_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: posted ledger amounts expense of account financial.chart_of_accounts.account_code 5230 (utilities) of the factory (financial.journal_entry_lines.factory_id) in the month x line kWh / factory month-to-date kWh',
   source_row_count INT NOT NULL COMMENT 'rows: usable operational.scada_machine_data readings',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (energy_date, line_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'energy per good unit, and energy burnt while nothing is produced. Rows: lines with a usable operational.scada_machine_data reading in D (same machine-days as 4.1).';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'energy per good unit, and energy burnt while nothing is produced. Rows: lines with a usable operational.scada_machine_data reading in the day (same machine-days as 4.1).';
 
 CREATE TABLE safety_compliance_daily (
   safety_date DATE NOT NULL COMMENT 'the day',
@@ -211,14 +211,14 @@ CREATE TABLE safety_compliance_daily (
   hours_worked_12m DECIMAL(14,2) NOT NULL COMMENT 'h: same over the 365 days to the day',
   trir_12m DECIMAL(12,4) NULL COMMENT 'per 200000 h: recordables of 365 days x 200000 / hours_worked_12m (OSHA)',
   ltifr_12m DECIMAL(12,4) NULL COMMENT 'per 1000000 h: lost-time incidents of 365 days x 1000000 / hours_worked_12m (ILO)',
-  days_since_lost_time INT NULL COMMENT 'days: D - last lost-time hcm.safety_incidents.incident_date',
+  days_since_lost_time INT NULL COMMENT 'days: the day - last lost-time hcm.safety_incidents.incident_date',
   safety_training_hours DECIMAL(14,2) NOT NULL COMMENT 'h: sum hcm.training_enrollments.attendance_hours of the day, course category hcm.training_courses.course_category in (safety, compliance), factory hcm.training_schedules.factory_id (hcm.training_schedules.schedule_id, hcm.training_schedules.course_id)',
   employees_trained INT NOT NULL COMMENT 'distinct hcm.training_enrollments.employee_id of these with hcm.training_enrollments.completion_status = ''completed''',
-  safety_certs_valid INT NOT NULL COMMENT 'hcm.employee_certifications.certification_type = ''safety'', hcm.employee_certifications.issue_date <= D <= hcm.employee_certifications.expiry_date',
-  safety_certs_expired INT NOT NULL COMMENT 'same type, hcm.employee_certifications.expiry_date < D and no valid one of the same hcm.employee_certifications.employee_id and hcm.employee_certifications.certification_name',
+  safety_certs_valid INT NOT NULL COMMENT 'hcm.employee_certifications.certification_type = ''safety'', hcm.employee_certifications.issue_date <= the day <= hcm.employee_certifications.expiry_date',
+  safety_certs_expired INT NOT NULL COMMENT 'same type, hcm.employee_certifications.expiry_date < the day and no valid one of the same hcm.employee_certifications.employee_id and hcm.employee_certifications.certification_name',
   cert_compliance_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: 100 x valid / (valid + expired)',
   permit_orders INT NOT NULL COMMENT 'cmms.work_orders started in the day with any of cmms.work_orders.safety_permit_required, cmms.work_orders.lockout_tagout_required, cmms.work_orders.hot_work_permit, cmms.work_orders.confined_space; factory cmms.maintenance_assets.factory_id',
-  audit_count INT NOT NULL COMMENT 'qms.quality_audits.actual_start_date = D, factory qms.quality_audits.audit_location',
+  audit_count INT NOT NULL COMMENT 'qms.quality_audits.actual_start_date = the day, factory qms.quality_audits.audit_location',
   audit_score_avg DECIMAL(7,2) NULL COMMENT '[0..100]: mean qms.quality_audits.audit_score of these',
   audit_major_findings INT NOT NULL COMMENT 'sum qms.quality_audits.major_findings of these',
   source_row_count INT NOT NULL COMMENT 'rows: hcm.safety_incidents + hcm.attendance_records + hcm.training_enrollments + qms.quality_audits rows of the day',
@@ -252,7 +252,7 @@ CREATE TABLE sales_order_summary (
   source_row_count INT NOT NULL COMMENT 'rows: so rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (order_date, customer_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'order intake, margin and delivery reliability per customer and order day. Rows: customers with an order on D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'order intake, margin and delivery reliability per customer and order day. Rows: customers with an order on the day.';
 
 CREATE TABLE customer_performance (
   performance_month DATE NOT NULL COMMENT 'first day of the month',
@@ -364,7 +364,7 @@ CREATE TABLE delivery_performance (
   source_row_count INT NOT NULL COMMENT 'rows: tms.shipments rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (delivery_date, warehouse_id, carrier_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'which carrier and warehouse deliver on time and in full, at what freight cost. Rows: warehouse and carrier pairs with a shipment delivered on D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'which carrier and warehouse deliver on time and in full, at what freight cost. Rows: warehouse and carrier pairs with a shipment delivered on the day.';
 
 CREATE TABLE sales_pipeline_summary (
   pipeline_date DATE NOT NULL COMMENT 'day of the snapshot',
@@ -410,12 +410,12 @@ CREATE TABLE customer_service_summary (
   csat_responses INT NOT NULL COMMENT 'resolved in the day with service.service_tickets.csat_rating',
   csat_avg DECIMAL(7,2) NULL COMMENT '[1..5]: mean service.service_tickets.csat_rating of these',
   csat_satisfied_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: share of ratings 4 and 5',
-  warranty_claims INT NOT NULL COMMENT 'service.warranty_claims.claim_date = D, customer by service.warranty_claims.ticket_id',
+  warranty_claims INT NOT NULL COMMENT 'service.warranty_claims.claim_date = the day, customer by service.warranty_claims.ticket_id',
   warranty_amount_inr DECIMAL(18,2) NULL COMMENT 'INR: sum service.warranty_claims.total_claim_amount',
   source_row_count INT NOT NULL COMMENT 'rows: tickets with an event in the day',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (service_date, customer_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'service level per customer, backlog and satisfaction. Rows: customers (account owner of the customer by service.service_tickets.account_id) with a ticket created, resolved or closed in D or open at T.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'service level per customer, backlog and satisfaction. Rows: customers (account owner of the customer by service.service_tickets.account_id) with a ticket created, resolved or closed in the day or open at T.';
 
 CREATE TABLE profit_and_loss_daily (
   pnl_date DATE NOT NULL COMMENT 'the day',
@@ -427,8 +427,8 @@ CREATE TABLE profit_and_loss_daily (
   gross_margin_inr DECIMAL(18,2) NULL COMMENT 'revenue - cogs (may be negative)',
   gross_margin_pct DECIMAL(7,2) NULL COMMENT '%: 100 x gross margin / revenue (may be below -100)',
   maintenance_cost_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum cmms.work_orders.actual_total_cost, cmms.work_orders.actual_end_date in the day, factory cmms.maintenance_assets.factory_id',
-  freight_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: sum tms.shipments.total_cost, tms.shipments.ship_date = D, factory by plant of the warehouse (INR rate of the day by tms.shipments.currency)',
-  payroll_cost_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum hcm.employees.annual_salary / days of the year (365 or 366), hcm.employees.hire_date <= D and (hcm.employees.termination_date NULL or > D), by hcm.employees.primary_factory_id; aggregate only',
+  freight_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: sum tms.shipments.total_cost, tms.shipments.ship_date = the day, factory by plant of the warehouse (INR rate of the day by tms.shipments.currency)',
+  payroll_cost_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum hcm.employees.annual_salary / days of the year (365 or 366), hcm.employees.hire_date <= the day and (hcm.employees.termination_date NULL or > the day), by hcm.employees.primary_factory_id; aggregate only',
   quality_cost_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum qms.ncr_headers.total_cost, factory qms.ncr_headers.detection_location',
   ledger_opex_inr DECIMAL(18,2) NULL COMMENT 'INR: posted ledger amounts expense of financial.chart_of_accounts.account_code 5200..5299, factory financial.journal_entry_lines.factory_id, else factory of the cost centre of financial.journal_entry_lines.cost_center_id',
   opex_basis VARCHAR(12) NOT NULL COMMENT 'one of operational, ledger; ''ledger'' if ledger_opex_inr is not NULL',
@@ -467,11 +467,11 @@ CREATE TABLE cost_analysis_daily (
   scrap_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: sum (mes.work_orders.rejected_quantity + mes.work_orders.scrapped_quantity) x standard unit cost',
   units_sold DECIMAL(18,4) NOT NULL COMMENT 'pieces: recognised quantity (recognised sales, plant of the order line)',
   cost_of_sales_std_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: units_sold x erp.materials.standard_cost of the line material',
-  cost_trend VARCHAR(8) NULL COMMENT 'one of up, down, stable; actual_unit_cost_inr against the unit cost of the day-7..D-1 (total cost / total good units of the days with output) - over +2 % up, under -2 % down',
+  cost_trend VARCHAR(8) NULL COMMENT 'one of up, down, stable; actual_unit_cost_inr against the unit cost of the 7 days before (total cost / total good units of the days with output) - over +2 % up, under -2 % down',
   source_row_count INT NOT NULL COMMENT 'rows: mes.work_orders + mes.labor_transactions + mes.material_transactions rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (cost_date, factory_id, product_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'what a product really costs against standard, and which component drives it. Rows: (factory, product) with a completed order or a recognised sale on D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'what a product really costs against standard, and which component drives it. Rows: (factory, product) with a completed order or a recognised sale on the day.';
 
 CREATE TABLE cash_flow_daily (
   cash_flow_date DATE NOT NULL COMMENT 'the day',
@@ -479,19 +479,19 @@ CREATE TABLE cash_flow_daily (
   ledger_payments_inr DECIMAL(18,2) NULL COMMENT 'INR: posted ledger amounts credits of the same',
   net_cash_flow_inr DECIMAL(18,2) NULL COMMENT 'receipts - payments (may be negative)',
   cash_position_inr DECIMAL(18,2) NULL COMMENT 'running debit - credit of these accounts up to the day',
-  receipts_due_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum erp.sales_orders.total_value of orders (recognised sales) with revenue date + master.customers.payment_terms_days = D',
-  invoiced_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount, supplier.supplier_invoices.invoice_date = D (INR rate of the day by supplier.supplier_invoices.currency_code)',
-  supplier_due_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount with supplier.supplier_invoices.due_date = D, paid or not',
-  supplier_paid_inr DECIMAL(18,2) NULL COMMENT 'INR: sum supplier.supplier_invoices.paid_amount with supplier.supplier_invoices.paid_date = D',
-  freight_paid_usd DECIMAL(18,2) NOT NULL COMMENT 'USD: sum tms.freight_invoices.total_amount, tms.freight_invoices.paid true, tms.freight_invoices.payment_date = D (rows with tms.freight_invoices.currency USD)',
+  receipts_due_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum erp.sales_orders.total_value of orders (recognised sales) with revenue date + master.customers.payment_terms_days = the day',
+  invoiced_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount, supplier.supplier_invoices.invoice_date = the day (INR rate of the day by supplier.supplier_invoices.currency_code)',
+  supplier_due_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount with supplier.supplier_invoices.due_date = the day, paid or not',
+  supplier_paid_inr DECIMAL(18,2) NULL COMMENT 'INR: sum supplier.supplier_invoices.paid_amount with supplier.supplier_invoices.paid_date = the day',
+  freight_paid_usd DECIMAL(18,2) NOT NULL COMMENT 'USD: sum tms.freight_invoices.total_amount, tms.freight_invoices.paid true, tms.freight_invoices.payment_date = the day (rows with tms.freight_invoices.currency USD)',
   freight_paid_inr DECIMAL(18,2) NULL COMMENT 'INR: the same by INR rate of the day',
   payroll_due_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: on the last day of a month: sum hcm.employees.annual_salary / 12 of employees active that day; other days 0',
   refunds_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum tms.return_orders.refund_amount, tms.return_orders.refund_processed true, tms.return_orders.created_at in the day',
   expected_net_inr DECIMAL(18,2) NULL COMMENT 'receipts due - supplier due - freight paid - payroll due - refunds; NULL if freight_paid_inr is NULL while freight_paid_usd <> 0 (may be negative)',
-  po_deliveries_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum erp.purchase_order_lines.order_quantity x erp.purchase_order_lines.unit_price, erp.purchase_order_lines.delivery_date = D, erp.purchase_order_lines.deletion_indicator false (commitment)',
-  supplier_due_next_30d_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount, supplier.supplier_invoices.invoice_date <= D, supplier.supplier_invoices.due_date in the day+1..D+30',
-  receipts_due_next_30d_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: receipts due in the day+1..D+30 from orders recognised up to the day',
-  statement_ending_cash_inr DECIMAL(18,2) NULL COMMENT 'INR: if D is financial.financial_statements.end_date of a ''cash_flow'' statement: financial.financial_statements.statement_data ending_cash',
+  po_deliveries_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum erp.purchase_order_lines.order_quantity x erp.purchase_order_lines.unit_price, erp.purchase_order_lines.delivery_date = the day, erp.purchase_order_lines.deletion_indicator false (commitment)',
+  supplier_due_next_30d_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount, supplier.supplier_invoices.invoice_date <= the day, supplier.supplier_invoices.due_date in the 30 days after',
+  receipts_due_next_30d_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: receipts due in the 30 days after from orders recognised up to the day',
+  statement_ending_cash_inr DECIMAL(18,2) NULL COMMENT 'INR: if the day is financial.financial_statements.end_date of a ''cash_flow'' statement: financial.financial_statements.statement_data ending_cash',
   source_row_count INT NOT NULL COMMENT 'rows: inv + tms.freight_invoices + tms.return_orders + recognised so rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (cash_flow_date)
@@ -546,7 +546,7 @@ CREATE TABLE cost_variance_daily (
   source_row_count INT NOT NULL COMMENT 'rows: as transaction_count',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (variance_date, variance_type, factory_id, object_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'which price, efficiency or estimate deviates. Rows: objects with an event of the type on D; objects without a standard are kept with standard and variance NULL.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'which price, efficiency or estimate deviates. Rows: objects with an event of the type on the day; objects without a standard are kept with standard and variance NULL.';
 
 CREATE TABLE capex_tracking (
   capex_month DATE NOT NULL COMMENT 'first day of the month',
@@ -681,7 +681,7 @@ CREATE TABLE material_flow_daily (
   source_row_count INT NOT NULL COMMENT 'rows: movement rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (flow_date, plant_id, material_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'what moved in and out per material, and does the book stock follow. Rows: (plant, material) with a flow on D or a stock snapshot on D or D-1.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'what moved in and out per material, and does the book stock follow. Rows: (plant, material) with a flow on the day or a stock snapshot on the day or the day before.';
 
 CREATE TABLE abc_analysis (
   analysis_month DATE NOT NULL COMMENT 'first day of the month',
@@ -801,7 +801,7 @@ CREATE TABLE work_in_process (
   completed_orders INT NOT NULL COMMENT 'completed in the day (completed orders)',
   wip_orders INT NOT NULL COMMENT 'WIP orders at the as-of instant',
   wip_qty INT NOT NULL COMMENT 'pieces: sum mes.work_orders.planned_quantity of these',
-  opening_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: value of orders in WIP at D 00:00 (may be negative)',
+  opening_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: value of orders in WIP at the day 00:00 (may be negative)',
   added_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: order cost transactions dated in the day of orders in WIP during D',
   completed_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: order cost value of orders completed in the day (completed orders)',
   closing_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: value of WIP orders at the as-of instant (may be negative)',
@@ -811,11 +811,11 @@ CREATE TABLE work_in_process (
   max_age_hours DECIMAL(14,2) NULL COMMENT 'h: max of the same',
   orders_over_5d INT NOT NULL COMMENT 'age > 120 h',
   late_orders INT NOT NULL COMMENT 'WIP orders with mes.work_orders.planned_end_date < the as-of instant',
-  wip_days DECIMAL(14,2) NULL COMMENT 'days: wip_qty / (mes.work_orders.good_quantity completed in the day-6..D / 7) (Little''s law lead time)',
+  wip_days DECIMAL(14,2) NULL COMMENT 'days: wip_qty / (mes.work_orders.good_quantity completed in the 7 days to the day / 7) (Little''s law lead time)',
   source_row_count INT NOT NULL COMMENT 'rows: mes.work_orders rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (wip_date, line_id, product_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'how much capital and how many orders sit on the lines, and which stall. Rows: (line, product) with a WIP order at the start or the end of D, or an order started or completed in D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'how much capital and how many orders sit on the lines, and which stall. Rows: (line, product) with a WIP order at the start or the end of the day, or an order started or completed in the day.';
 
 CREATE TABLE demand_forecast_vs_actual (
   forecast_month DATE NOT NULL COMMENT 'first day of the month',
@@ -868,7 +868,7 @@ CREATE TABLE purchase_order_performance (
   source_row_count INT NOT NULL COMMENT 'rows: po rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (po_date, supplier_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'price and delivery discipline per supplier and order day. Rows: suppliers with a purchase order on D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'price and delivery discipline per supplier and order day. Rows: suppliers with a purchase order on the day.';
 
 CREATE TABLE supplier_performance (
   performance_month DATE NOT NULL COMMENT 'first day of the month',
@@ -917,14 +917,14 @@ CREATE TABLE warehouse_operations_daily (
   picks_open INT NOT NULL COMMENT 'wms.picking_tasks.task_status not in (completed, cancelled), as of the run',
   pack_tasks INT NOT NULL COMMENT 'wms.packing_tasks rows',
   ship_tasks INT NOT NULL COMMENT 'wms.shipping_tasks rows',
-  shipments INT NOT NULL COMMENT 'tms.shipments rows, tms.shipments.ship_date = D',
+  shipments INT NOT NULL COMMENT 'tms.shipments rows, tms.shipments.ship_date = the day',
   shipped_weight_kg DECIMAL(18,4) NULL COMMENT 'kg: sum tms.shipments.total_weight_kg',
-  cycle_counts INT NOT NULL COMMENT 'wms.cycle_count_tasks rows, wms.cycle_count_tasks.count_date = D',
+  cycle_counts INT NOT NULL COMMENT 'wms.cycle_count_tasks rows, wms.cycle_count_tasks.count_date = the day',
   count_variance_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: 100 x sum abs(wms.cycle_count_tasks.variance_quantity) / sum wms.cycle_count_tasks.expected_quantity',
   source_row_count INT NOT NULL COMMENT 'rows: all rows of the day',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (operation_date, warehouse_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'workload, flow time and accuracy per warehouse. Rows: warehouses with any of these on D.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'workload, flow time and accuracy per warehouse. Rows: warehouses with any of these on the day.';
 
 CREATE TABLE spare_parts_inventory (
   stock_date DATE NOT NULL COMMENT 'day of the snapshot',

@@ -79,7 +79,7 @@ def _materialization(table: ReportingTable, outcome: Refresh, day: date) -> dg.A
     return dg.AssetMaterialization(
         reporting_key(table.name),
         partition=key_of(last_hour),
-        metadata={"dagster/row_count": outcome.row_counts[day], "cause": "late rows found by the daily close"},
+        metadata={"dagster/row_count": outcome.row_counts[day], "cause": "rows changed since they were last published"},
     )
 
 

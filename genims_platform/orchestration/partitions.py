@@ -19,7 +19,7 @@ def hourly_partitions(today: date) -> dg.HourlyPartitionsDefinition:
 
 def hours_of(window: dg.TimeWindow) -> Hours:
     """A Dagster time window as naive UTC hours."""
-    return Hours(_naive_utc(window.start), _naive_utc(window.end))
+    return Hours(naive_utc(window.start), naive_utc(window.end))
 
 
 def key_of(hour: datetime) -> str:
@@ -32,5 +32,6 @@ def hour_of(key: str) -> datetime:
     return datetime.strptime(key, KEY_FORMAT)  # noqa: DTZ007
 
 
-def _naive_utc(instant: datetime) -> datetime:
+def naive_utc(instant: datetime) -> datetime:
+    """An instant with a time zone as the sources store it: in UTC, without one."""
     return instant.astimezone(UTC).replace(tzinfo=None)

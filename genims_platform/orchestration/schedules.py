@@ -7,7 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from genims_platform.orchestration.gaps import find_gaps
-from genims_platform.orchestration.partitions import hours_of
+from genims_platform.orchestration.partitions import naive_utc
 
 GAPS_PER_TICK = 12
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -41,7 +41,7 @@ def gap_schedule(
         description="Requests runs for hours of the window that are missing or failed.",
     )
     def fill_gaps(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        now = hours_of(dg.TimeWindow(context.scheduled_execution_time, context.scheduled_execution_time)).start
+        now = naive_utc(context.scheduled_execution_time)
         gaps = find_gaps(context.instance, assets, partitions, now)
         if not gaps:
             yield dg.SkipReason("Every hour of the window is published")

@@ -23,17 +23,17 @@ EVENT_SWITCHES = {"DAGSTER_EVENT_BATCH_SIZE": "1000", "DAGSTER_EMIT_PARTITION_SU
 
 
 class LeanEventLogStorage(PostgresEventLogStorage):
-    """Event log that plans a check of a range run once.
+    """Event log that plans a check of a run once, whatever its hours.
 
-    Dagster stores a planned row for each check and hour of the range, each with the whole event, and never updates
-    them: the outcome of a range run is one row without a partition. For a month of hours that is most of a run's time.
+    Dagster stores a planned row for each check and hour of the run, each with the whole event, and never updates them:
+    the outcome of our checks is one row without a partition. For a month of hours that is most of a run's time.
     """
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
         dagster_event = event.get_dagster_event()
         planned = dagster_event.event_specific_data
         subset = planned.partitions_subset if isinstance(planned, AssetCheckEvaluationPlanned) else None
-        if isinstance(planned, AssetCheckEvaluationPlanned) and subset is not None and len(subset) > 1:
+        if isinstance(planned, AssetCheckEvaluationPlanned) and subset is not None:
             whole = AssetCheckEvaluationPlanned(asset_key=planned.asset_key, check_name=planned.check_name)
             event = event._replace(dagster_event=dagster_event._replace(event_specific_data=whole))
         super()._store_asset_check_evaluation_planned(event, event_id)
