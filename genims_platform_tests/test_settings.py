@@ -15,6 +15,16 @@ def test_every_variable_is_in_the_example_with_its_default() -> None:
     assert load_settings(given) == load_settings()
 
 
+def test_every_variable_is_used_or_named_as_later_work() -> None:
+    package = PROJECT_ROOT / "genims_platform"
+    code = "\n".join(file.read_text("utf-8") for file in package.rglob("*.py"))
+    later = (PROJECT_ROOT / "docs/later-work.md").read_text("utf-8")
+    for name in Settings.model_fields:
+        by_source_name = name.startswith("pg_") and name.endswith("_db")
+        announced = name.upper() in later or (name.startswith("mysql_audit_") and "MYSQL_AUDIT_*" in later)
+        assert f".{name}" in code or by_source_name or announced, name
+
+
 def test_a_wrong_value_is_named_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYSQL_REPORTING_PORT", "99999")
     monkeypatch.setenv("BACKUP_AUDIT_RETENTION", "30")

@@ -34,6 +34,7 @@ def reporting_database(settings: Settings) -> Database:
         retries=settings.data_sync_retry_count,
         retry_delay=settings.data_sync_retry_delay,
         statement_timeout=settings.data_sync_timeout,
+        batch_size=settings.etl_batch_size,
     )
 
 
