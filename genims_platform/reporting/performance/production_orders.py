@@ -3,9 +3,15 @@
 import polars as pl
 
 from genims_platform.reporting import kpi
+from genims_platform.reporting.checks import Identity
 from genims_platform.reporting.periods import Window
 
 _COMPLETED = ("completed", "closed")
+
+UNITS_ADD_UP = Identity(
+    "units_produced = good + rejected + scrapped + rework",
+    pl.col("units_produced") - pl.sum_horizontal("units_good", "units_rejected", "units_scrapped", "units_rework"),
+)
 
 
 def completed_orders(work_orders: pl.LazyFrame, window: Window) -> pl.LazyFrame:

@@ -8,7 +8,12 @@ from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Identity, Reconciliation, sql
 from genims_platform.reporting.performance.completion_shift import PRODUCTION_SHIFTS, with_completion_shift
 from genims_platform.reporting.performance.machine_states import units_produced_by_line
-from genims_platform.reporting.performance.production_orders import completed_orders, order_costs, standard_unit_costs
+from genims_platform.reporting.performance.production_orders import (
+    UNITS_ADD_UP,
+    completed_orders,
+    order_costs,
+    standard_unit_costs,
+)
 from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read
@@ -71,11 +76,7 @@ _CHECKS = Checks(
     rows=_LINES,
     reconcile=(Reconciliation("units_vs_mes", _UNITS), Reconciliation("labor_minutes_vs_mes", _LABOR)),
     identities=(
-        Identity(
-            "units_produced = good + rejected + scrapped + rework",
-            pl.col("units_produced")
-            - pl.sum_horizontal("units_good", "units_rejected", "units_scrapped", "units_rework"),
-        ),
+        UNITS_ADD_UP,
         Identity(
             "units_good = sum of the three shifts",
             pl.col("units_good") - pl.sum_horizontal(*_SHIFT_COLUMNS, ignore_nulls=False),

@@ -6,7 +6,7 @@ import polars as pl
 
 from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Identity, Reconciliation, all_of, sql
-from genims_platform.reporting.performance.production_orders import completed_orders
+from genims_platform.reporting.performance.production_orders import UNITS_ADD_UP, completed_orders
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read
@@ -78,11 +78,7 @@ _CHECKS = Checks(
         Reconciliation("ncr_vs_qms", _NONCONFORMANCES),
     ),
     identities=(
-        Identity(
-            "units_produced = good + rejected + scrapped + rework",
-            pl.col("units_produced")
-            - pl.sum_horizontal("units_good", "units_rejected", "units_scrapped", "units_rework"),
-        ),
+        UNITS_ADD_UP,
         Identity(
             "defect_quantity = critical + major + minor",
             pl.col("defect_quantity") - pl.sum_horizontal("defects_critical", "defects_major", "defects_minor"),
