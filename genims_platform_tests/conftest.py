@@ -8,13 +8,13 @@ from contextlib import closing
 from typing import cast, get_args
 
 import pytest
-from psycopg2 import sql
 
 from genims_platform.local import servers as local_servers
 from genims_platform.local.mysql import connect_mysql
 from genims_platform.local.postgres import connect_postgres
 from genims_platform.local.servers import Engine, LocalServers
 from genims_platform.settings import PROJECT_ROOT, SOURCE_NAMES, Settings, load_settings
+from genims_platform_tests.databases import drop_database
 from genims_platform_tests.factory_group import factory, reporting
 
 __all__ = ["factory", "reporting"]  # fixtures
@@ -78,7 +78,7 @@ def _drop_databases(servers: LocalServers, prefix: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", (pattern,))
             for (name,) in cursor.fetchall():
-                cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                drop_database(connection, name)
     with (
         closing(connect_mysql(servers.mysql_port, servers.mysql_password)) as connection,
         connection.cursor() as cursor,

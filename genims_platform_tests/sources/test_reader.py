@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from psycopg2 import sql
 
 from genims_platform.settings import Settings
 from genims_platform.sources import schema
@@ -19,6 +18,7 @@ from genims_platform.sources.catalogue import catalogue, source_table
 from genims_platform.sources.connection import connect
 from genims_platform.sources.reader import Read, SourceDriftError, SourceReader
 from genims_platform.sources.scope import Between, Earliest, Everything, KeyIn, Overlapping, Scope, Span, Until
+from genims_platform_tests.databases import drop_database
 from genims_platform_tests.factory_group import UNTIL, write
 
 ALWAYS = Span(datetime(2000, 1, 1), datetime(2100, 1, 1))
@@ -37,8 +37,7 @@ def blank(settings: Settings) -> Generator[Settings]:
     yield own
     with closing(connect(replace(own.source_primary("mes"), database="postgres"), autocommit=True)) as connection:
         for database in names.values():
-            with connection.cursor() as cursor:
-                cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+            drop_database(connection, database)
 
 
 def sample(type_name: str) -> object:
