@@ -77,6 +77,9 @@ def reporting_asset(
                 metadata=refresh_metadata(table, outcome),
                 allow_retries=False,
             )
+        context.log.info(
+            f"{sum(outcome.row_counts.values()):,} rows of {len(outcome.days)} days, {outcome.stopwatch.total:.1f} s"
+        )
         _describe_partitions(context, table, outcome)
         yield dg.MaterializeResult(asset_key=key, check_results=results)
 
