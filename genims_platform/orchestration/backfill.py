@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import key_of
-from genims_platform.reporting.periods import Hours
+from genims_platform.reporting.periods import Hours, midnight
+from genims_platform.rolling_window import add_months
 
 HOUR = timedelta(hours=1)
 
@@ -27,8 +28,7 @@ def months_of(hours: Hours) -> Iterator[Hours]:
     """The hours cut at the first of each month."""
     start = hours.start
     while start < hours.end:
-        year, month = divmod(start.year * 12 + start.month, 12)
-        end = min(datetime(year, month + 1, 1), hours.end)  # noqa: DTZ001
+        end = min(midnight(add_months(start.date(), 1)), hours.end)
         yield Hours(start, end)
         start = end
 
