@@ -7,7 +7,7 @@ from importlib import import_module
 
 from genims_platform.reporting.table import ReportingTable
 
-GROUPS = ("performance",)
+GROUPS = ("performance", "sales", "financial", "inventory")
 
 
 @cache

@@ -8,7 +8,7 @@ from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Identity, Reconciliation, sql
 from genims_platform.reporting.performance.completion_shift import PRODUCTION_SHIFTS, with_completion_shift
 from genims_platform.reporting.performance.machine_states import units_produced_by_line
-from genims_platform.reporting.performance.production_orders import (
+from genims_platform.reporting.production_orders import (
     UNITS_ADD_UP,
     completed_orders,
     order_costs,

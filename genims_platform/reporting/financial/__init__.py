@@ -1,0 +1,1 @@
+"""Result, cost, budget, cash and assets: one model a file."""

@@ -1,0 +1,1 @@
+"""Stock, material flow, purchasing and warehouses: one model a file."""

@@ -1,0 +1,1 @@
+"""Customers, orders, deliveries and service: one model a file."""
