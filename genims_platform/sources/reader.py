@@ -18,7 +18,7 @@ from genims_platform.settings import PostgresServer, Settings
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.connection import connect
 from genims_platform.sources.schema import live_columns
-from genims_platform.sources.scope import Everything, Scope, Span
+from genims_platform.sources.scope import Everything, KeyFrom, Scope, Span
 
 Parameters = Mapping[str, object]
 
@@ -114,10 +114,11 @@ class SourceReader:
     def _fetch(self, read: Read, span: Span, columns: list[str]) -> pl.DataFrame:
         server = self._settings.source(read.database)
         table = read.table.partition(".")[2]
+        scope = read.scope.resolved(lambda other: self._keys(other, span))
         select = (
             exp.select(*(exp.column(name, quoted=True) for name in columns))
             .from_(exp.to_table(table, quoted=True))
-            .where(read.scope.predicate(span))
+            .where(scope.predicate(span))
         )
         self._require_columns(read.database, server, select)
         try:
@@ -131,6 +132,10 @@ class SourceReader:
         with self._lock:
             self.rows_read[read.table] += frame.height
         return frame
+
+    def _keys(self, keys: KeyFrom, span: Span) -> list[str]:
+        found = self._fetch(Read(keys.table, keys.scope), span, [keys.key])
+        return found.to_series().drop_nulls().unique().sort().to_list()
 
     def _require_columns(self, database: str, server: PostgresServer, select: exp.Select) -> None:
         """Compare what the statement names, in its conditions too, with the live database."""

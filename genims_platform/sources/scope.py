@@ -1,10 +1,11 @@
 """Which rows of a source table a model needs for a span of time, as SQL predicates.
 
 connectorx cannot bind parameters, so the predicate is built as a syntax tree: identifiers come from the source
-catalogue and are quoted, and the only values are instants that the platform itself computed.
+catalogue and are quoted, and the only values are instants that the platform itself computed and keys that it has read.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,6 +28,10 @@ class Scope(ABC):
     @abstractmethod
     def predicate(self, span: Span) -> exp.Condition:
         """The rows for this span, as an SQL condition."""
+
+    def resolved(self, keys: "Callable[[KeyFrom], Sequence[str]]") -> "Scope":  # noqa: ARG002
+        """The same rule with every look-up in another database replaced by what `keys` finds there."""
+        return self
 
     def __or__(self, other: "Scope") -> "Scope":
         """Rows that either rule selects."""
@@ -96,6 +101,32 @@ class KeyIn(Scope):
         return exp.In(this=_column(self.column), query=exp.Subquery(this=keys))
 
 
+    def resolved(self, keys: "Callable[[KeyFrom], Sequence[str]]") -> Scope:
+        """With the look-ups of the inner rule replaced."""
+        return KeyIn(self.column, self.table, self.key, self.scope.resolved(keys))
+
+
+@dataclass(frozen=True)
+class KeyFrom(Scope):
+    """Rows whose `column` holds a key of the rows that `scope` selects from `table`, such as `tms.shipments`.
+
+    For tables of another database, where SQL cannot look: the reader finds the keys first and passes them as a list.
+    """
+
+    column: str
+    table: str
+    key: str
+    scope: Scope
+
+    def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
+        """Not to be asked before `resolved`."""
+        raise TypeError(f"the keys of {self.table} have to be looked up first")
+
+    def resolved(self, keys: "Callable[[KeyFrom], Sequence[str]]") -> Scope:
+        """The keys that were found."""
+        return _OneOf(self.column, tuple(keys(self)))
+
+
 @dataclass(frozen=True)
 class Earliest(Scope):
     """Rows that hold the smallest `column` of `table`, the one read: where its history begins."""
@@ -117,6 +148,20 @@ class _Either(Scope):
 
     def predicate(self, span: Span) -> exp.Condition:
         return exp.or_(self.left.predicate(span), self.right.predicate(span))
+
+    def resolved(self, keys: Callable[[KeyFrom], Sequence[str]]) -> Scope:
+        return _Either(self.left.resolved(keys), self.right.resolved(keys))
+
+
+@dataclass(frozen=True)
+class _OneOf(Scope):
+    column: str
+    values: tuple[str, ...]
+
+    def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
+        if not self.values:
+            return exp.false()
+        return exp.In(this=_column(self.column), expressions=[exp.Literal.string(value) for value in self.values])
 
 
 def _column(name: str) -> exp.Column:
