@@ -100,7 +100,6 @@ class KeyIn(Scope):
         )
         return exp.In(this=_column(self.column), query=exp.Subquery(this=keys))
 
-
     def resolved(self, keys: "Callable[[KeyFrom], Sequence[str]]") -> Scope:
         """With the look-ups of the inner rule replaced."""
         return KeyIn(self.column, self.table, self.key, self.scope.resolved(keys))
