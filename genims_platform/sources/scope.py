@@ -62,6 +62,24 @@ class Between(Scope):
 
 
 @dataclass(frozen=True)
+class NumberedBetween(Scope):
+    """Rows whose document number names a day of the span, such as `PICK-20261122-000017` for the prefix `PICK`.
+
+    For tables without any time column. The day of the last instant counts as a whole.
+    """
+
+    column: str
+    prefix: str
+
+    def predicate(self, span: Span) -> exp.Condition:
+        """`column >= 'PICK-20261122' AND column < 'PICK-20261123'`: a range of text, which an index serves."""
+        column = _column(self.column)
+        after_last = (span.end - timedelta(microseconds=1)).date() + timedelta(days=1)
+        first, end = (exp.Literal.string(f"{self.prefix}-{day:%Y%m%d}") for day in (span.start.date(), after_last))
+        return exp.and_(column >= first, column < end)
+
+
+@dataclass(frozen=True)
 class Until(Scope):
     """Rows whose `column` lies before the end of the span: running totals and latest values."""
 
