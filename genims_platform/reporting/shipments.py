@@ -16,9 +16,8 @@ from genims_platform.sources.scope import NO_TIME, Between, KeyIn, Scope
 def delivered_in_span(before: timedelta = NO_TIME) -> Scope:
     """Scope of `tms.shipments`: at least those delivered on the days of the span, or up to `before` earlier."""
     proven = Between("delivery_timestamp", before=before, after=DAY)
-    return KeyIn("shipment_id", "proof_of_delivery", "shipment_id", proven) | Between(
-        "actual_delivery_date", before=before
-    )
+    noted = Between("actual_delivery_date", before=before)
+    return of_shipments(noted) | KeyIn("shipment_id", "proof_of_delivery", "shipment_id", proven)
 
 
 def of_the_same_orders(shipments: Scope) -> Scope:

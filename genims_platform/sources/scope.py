@@ -1,7 +1,8 @@
 """Which rows of a source table a model needs for a span of time, as SQL predicates.
 
 connectorx cannot bind parameters, so the predicate is built as a syntax tree: identifiers come from the source
-catalogue and are quoted, and the only values are instants that the platform itself computed and keys that it has read.
+catalogue and are quoted, and the only values are instants that the platform itself computed, keys that it has read
+and codes that a model names.
 """
 
 from abc import ABC, abstractmethod
@@ -91,6 +92,33 @@ class Until(Scope):
 
 
 @dataclass(frozen=True)
+class Unlike(Scope):
+    """Rows whose `column` is not `value`, or says nothing: what is still open, such as an invoice that is not paid."""
+
+    column: str
+    value: str
+
+    def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
+        """`column IS DISTINCT FROM value`."""
+        return exp.NullSafeNEQ(this=_column(self.column), expression=exp.Literal.string(self.value))
+
+
+@dataclass(frozen=True)
+class CodeRange(Scope):
+    """Rows whose text `column` lies between two codes of equal length, both included, such as a group of accounts."""
+
+    column: str
+    low: str
+    high: str
+
+    def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
+        """`column BETWEEN low AND high`."""
+        return exp.Between(
+            this=_column(self.column), low=exp.Literal.string(self.low), high=exp.Literal.string(self.high)
+        )
+
+
+@dataclass(frozen=True)
 class Overlapping(Scope):
     """Rows whose interval [`start`, `end`) touches the span."""
 
@@ -164,7 +192,12 @@ class _Either(Scope):
     right: Scope
 
     def predicate(self, span: Span) -> exp.Condition:
-        return exp.or_(self.left.predicate(span), self.right.predicate(span))
+        left, right = self.left.predicate(span), self.right.predicate(span)
+        if left.this == right.this and isinstance(left.args.get("query"), exp.Subquery) and right.args.get("query"):
+            # One look-up of keys from both: with OR between two, PostgreSQL reads the whole table.
+            keys = exp.union(left.args["query"].this, right.args["query"].this, distinct=False)
+            return exp.In(this=left.this, query=exp.Subquery(this=keys))
+        return exp.or_(left, right)
 
     def resolved(self, keys: Callable[[KeyFrom], Sequence[str]]) -> Scope:
         return _Either(self.left.resolved(keys), self.right.resolved(keys))
