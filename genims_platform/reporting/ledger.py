@@ -6,13 +6,15 @@ from genims_platform.reporting.exchange import with_inr_rate
 from genims_platform.reporting.periods import Window
 
 _EXACT = pl.Decimal(38, 10)
+_ACCOUNT = ("account_code", "account_name", "account_type")
 
 
 def postings(
     headers: pl.LazyFrame, lines: pl.LazyFrame, accounts: pl.LazyFrame, rates: pl.LazyFrame, window: Window
 ) -> pl.LazyFrame:
-    """Lines of posted entries that are not reversed, by `day`, `account_code`, `factory_id` and `cost_center_id`.
+    """Lines of posted entries that are not reversed, by `day`, account, `factory_id` and `cost_center_id`.
 
+    `account_code`, `account_name` and `account_type` describe the account, by `account_id`; NULL for an unknown one.
     `debit`, `credit` and `expense` (their difference) are the functional amounts (INR), else the native ones converted
     at the posting date; NULL where an amount has no usable rate.
     """
@@ -20,7 +22,9 @@ def postings(
         pl.col("posted"), ~pl.col("reversed"), pl.col("posting_date") < pl.lit(window.span.end)
     ).select("journal_entry_id", day="posting_date")
     dated = lines.join(valid, on="journal_entry_id").join(
-        accounts.select("account_id", "account_code"), on="account_id", how="left"
+        accounts.select("account_id", *_ACCOUNT).unique("account_id", keep="first", maintain_order=True),
+        on="account_id",
+        how="left",
     )
     rated = with_inr_rate(dated, rates, currency="currency_code", on="day")
 
@@ -30,5 +34,5 @@ def postings(
         return pl.coalesce(pl.col(f"functional_{side}").cast(_EXACT), converted)
 
     return rated.select(
-        "day", "account_code", "factory_id", "cost_center_id", debit=inr("debit"), credit=inr("credit")
+        "day", "account_id", *_ACCOUNT, "factory_id", "cost_center_id", debit=inr("debit"), credit=inr("credit")
     ).with_columns(expense=pl.col("debit") - pl.col("credit"))
