@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 from genims_platform.mysql.errors import TransientError, connect_error, connection_lost, statement_error
 from genims_platform.settings import MySQLServer
 
+Parameters = Sequence[Any] | Mapping[str, Any]
 Result = TypeVar("Result")
 
 # Without the strict modes a value that does not fit is changed to one that does, without an error.
@@ -119,7 +120,7 @@ class Database:
         return work()
 
     def read(
-        self, statement: str, parameters: Sequence[Any] = (), schema: dict[str, pl.DataType] | None = None
+        self, statement: str, parameters: Parameters = (), schema: dict[str, pl.DataType] | None = None
     ) -> pl.DataFrame:
         """Rows of one SELECT with bound parameters; types follow the values unless `schema` gives them."""
         with self.connection() as connection:
@@ -208,12 +209,12 @@ def scalar(cursor: MySQLCursorAbstract) -> Any:
 def read_frame(
     connection: MySQLConnectionAbstract,
     statement: str,
-    parameters: Sequence[Any] = (),
+    parameters: Parameters = (),
     schema: dict[str, pl.DataType] | None = None,
 ) -> pl.DataFrame:
     """Rows of one SELECT on this connection, in its transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, tuple(parameters))
+        cursor.execute(statement, dict(parameters) if isinstance(parameters, Mapping) else tuple(parameters))
         rows = cursor.fetchall()
         names = [column[0] for column in cursor.description or ()]
     return pl.DataFrame(rows, schema=schema or names, orient="row", infer_schema_length=None)

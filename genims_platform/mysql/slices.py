@@ -218,10 +218,15 @@ def exclusive_writer(database: Database, table: str, *, timeout: float) -> Gener
 
 
 def stored_rows(
-    connection: MySQLConnectionAbstract, contract: TableContract, condition: str, parameters: Sequence[object] = ()
+    connection: MySQLConnectionAbstract,
+    contract: TableContract,
+    condition: str,
+    parameters: Sequence[object] = (),
+    *,
+    columns: Sequence[str] | None = None,
 ) -> pl.DataFrame:
-    """Rows of a table that meet a condition, in the contract's types, without `last_updated_at`."""
-    schema = contract.polars_schema
+    """Rows of a table that meet a condition, in the contract's types, all columns but `last_updated_at` by default."""
+    schema = {name: contract.polars_schema[name] for name in columns or contract.polars_schema}
     # A decimal read as text is exact and costs a fifth of one that becomes a Python object.
     selected = ", ".join(
         f"CAST({identifier(name)} AS CHAR) AS {identifier(name)}" if dtype.is_decimal() else identifier(name)

@@ -68,7 +68,7 @@ def _close_step(table: ReportingTable, settings: Settings) -> dg.OpDefinition:
                 metadata=refresh_metadata(table, outcome),
                 allow_retries=False,
             )
-        context.log.info(f"{len(outcome.changed)} of {len(outcome.days)} days changed")
+        context.log.info(f"{len(outcome.changed)} of {len(outcome.periods)} {table.period}s changed")
 
     return close
 

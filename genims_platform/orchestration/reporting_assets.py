@@ -1,7 +1,7 @@
 """Reporting assets: one for each reporting table, built from its declaration."""
 
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,6 +13,7 @@ from genims_platform.orchestration.keys import reporting_key, source_key
 from genims_platform.orchestration.partitions import hour_of, hours_of
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE, SOURCES
 from genims_platform.reporting.checks import CHECK_NAMES, CheckOutcome
+from genims_platform.reporting.periods import Period, period_of
 from genims_platform.reporting.publish import Refresh, refresh
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.settings import Settings
@@ -78,7 +79,8 @@ def reporting_asset(
                 allow_retries=False,
             )
         context.log.info(
-            f"{sum(outcome.row_counts.values()):,} rows of {len(outcome.days)} days, {outcome.stopwatch.total:.1f} s"
+            f"{sum(outcome.row_counts.values()):,} rows of {_count(outcome.periods, table.period)}, "
+            f"{outcome.stopwatch.total:.1f} s"
         )
         _describe_partitions(context, table, outcome)
         yield dg.MaterializeResult(asset_key=key, check_results=results)
@@ -87,13 +89,15 @@ def reporting_asset(
 
 
 def refresh_metadata(table: ReportingTable, outcome: Refresh) -> dict[str, dg.MetadataValue]:
-    """What one refresh did, for people: rows, days, seconds by stage, source rows and a small preview."""
-    days = outcome.days
+    """What one refresh did, for people: rows, periods, seconds by stage, source rows and a small preview."""
+    periods = outcome.periods
     return {
-        "dagster/row_count": dg.MetadataValue.int(_rows_of_last_day(outcome)),
+        "dagster/row_count": dg.MetadataValue.int(_rows_of_last_period(outcome)),
         "rows_published": dg.MetadataValue.int(sum(outcome.row_counts.values())),
-        "days": dg.MetadataValue.text(f"{days[0]} to {days[-1]} ({len(days)})" if days else "none"),
-        "days_rewritten": dg.MetadataValue.int(len(outcome.changed)),
+        "periods": dg.MetadataValue.text(
+            f"{periods[0]} to {periods[-1]} ({_count(periods, table.period)})" if periods else "none"
+        ),
+        "periods_rewritten": dg.MetadataValue.int(len(outcome.changed)),
         "as_of": dg.MetadataValue.text(f"{outcome.as_of.isoformat(' ', 'seconds')} UTC"),
         "seconds": dg.MetadataValue.float(round(outcome.stopwatch.total, 3)),
         **{
@@ -145,7 +149,10 @@ def _spec(table: ReportingTable, partitions: dg.HourlyPartitionsDefinition) -> d
     key = reporting_key(table.name)
     return dg.AssetSpec(
         key=key,
-        deps=[source_key(source) for source in table.source_tables],
+        deps=[
+            *(source_key(source) for source in table.source_tables),
+            *(reporting_key(kept) for kept in table.kept_tables),
+        ],
         group_name=table.group,
         description=f"{table.description}\n\nServes: {table.contract.comment}",
         kinds={"polars", "mysql"},
@@ -157,26 +164,31 @@ def _spec(table: ReportingTable, partitions: dg.HourlyPartitionsDefinition) -> d
             "dagster/table_name": ".".join(key.path),
             "dagster/column_schema": column_schema(table.contract),
             "primary_key": ", ".join(table.contract.primary_key),
-            "recompute_days": table.recompute,
-            "late_fact_horizon_days": table.horizon,
+            "period": table.period,
+            "recomputed_periods_before": table.recompute,
+            "late_fact_horizon_days": table.horizon_days,
         },
     )
 
 
 def _describe_partitions(context: dg.AssetExecutionContext, table: ReportingTable, outcome: Refresh) -> None:
-    # Metadata of a result is repeated for every hour of a range. So the last hour of each day gets the rows of its day,
-    # which is what the plot shows, and the last of all, which the asset's page shows, the whole description.
+    # Metadata of a result is repeated for every hour of a range. So the last hour of each day gets the rows of its day
+    # or month, which is what the plot shows, and the last of all, which the asset's page shows, the whole description.
     key = reporting_key(table.name)
     *earlier, last = context.partition_keys
     for partition in earlier:
         hour = hour_of(partition)
         if hour.hour == LAST_HOUR:
-            count = outcome.row_counts.get(hour.date(), 0)
+            count = outcome.row_counts.get(period_of(hour.date(), table.period), 0)
             context.add_asset_metadata({"dagster/row_count": count}, asset_key=key, partition_key=partition)
     context.add_asset_metadata(refresh_metadata(table, outcome), asset_key=key, partition_key=last)
 
 
-def _rows_of_last_day(outcome: Refresh) -> int:
+def _count(periods: Collection[date], period: Period) -> str:
+    return f"{len(periods)} {period}{'' if len(periods) == 1 else 's'}"
+
+
+def _rows_of_last_period(outcome: Refresh) -> int:
     return outcome.row_counts[max(outcome.row_counts)] if outcome.row_counts else 0
 
 

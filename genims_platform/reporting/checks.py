@@ -3,7 +3,7 @@
 Five checks a table: `rows` (the keys equal those found by separate SQL on the sources), `keys` (no NULL where the
 schema forbids it, primary key unique), `values` (identities between columns; ranges of the schema), `reconcile`
 (totals equal separate SQL on the sources) and `orphans` (keys that match no master row). A failed one is an error and
-blocks publication, except ranges and orphans, which only warn.
+blocks publication, except ranges, warnings and orphans, which only warn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,21 +41,39 @@ class Reconciliation:
 
 @dataclass(frozen=True)
 class Identity:
-    """An equation between columns of one row: `difference` must stay within ±`tolerance` (NULL passes)."""
+    """An equation between columns of one row: `difference` must stay within ±`tolerance` (NULL passes).
+
+    With `by_period` it is one of a whole period: `difference` aggregates its rows.
+    """
 
     name: str
     difference: pl.Expr
     tolerance: float = 0.0
+    by_period: bool = False
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What rows should fulfil without being kept back if they do not: `holds` is true or NULL."""
+
+    name: str
+    holds: pl.Expr
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What a table promises. `orphans` maps a key column to an attribute that only a known key has."""
+    """What a table promises.
+
+    `orphans` maps a key column to an attribute that only a known key has; `left_out` names source rows that no period
+    can hold, such as those without a date, and says by SQL how many there are.
+    """
 
     rows: Expected
     reconcile: Sequence[Reconciliation] = ()
     identities: Sequence[Identity] = ()
+    warnings: Sequence[Expectation] = ()
     orphans: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, Expected] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,12 +96,14 @@ def sql(database: str, statement: str) -> Expected:
     """One statement on one source, with the instants of the window bound.
 
     `%(start)s` and `%(end)s` are the span of events, `%(days_end)s` the end of the last day even if it is still to
-    come (plans, and rows that every day has), `%(as_of)s` the instant of the run.
+    come (plans, and rows that every day has), `%(as_of)s` the instant of the run, `%(first_day)s` and `%(last_day)s`
+    the first day and the last of which anything is known.
     """
 
     def expected(sources: Sources, window: Window) -> pl.DataFrame:
         instants = {"start": window.span.start, "end": window.span.end, "days_end": midnight(window.end)}
-        return sources.query(database, statement, instants | {"as_of": window.as_of})
+        days = {"first_day": window.first, "last_day": window.last_day}
+        return sources.query(database, statement, instants | days | {"as_of": window.as_of})
 
     return expected
 
@@ -114,9 +134,9 @@ def evaluate(
     return (
         _check_rows(checks.rows, contract, rows, sources, window),
         _check_keys(contract, rows),
-        _check_values(checks.identities, contract, rows, overflows),
+        _check_values(checks, contract, rows, overflows),
         _check_totals(checks.reconcile, contract, rows, sources, window),
-        _check_orphans(checks.orphans, rows),
+        _check_orphans(checks, rows, sources, window),
     )
 
 
@@ -147,14 +167,22 @@ def _check_keys(contract: TableContract, rows: pl.DataFrame) -> CheckOutcome:
 
 
 def _check_values(
-    identities: Sequence[Identity], contract: TableContract, rows: pl.DataFrame, overflows: Mapping[str, int]
+    checks: Checks, contract: TableContract, rows: pl.DataFrame, overflows: Mapping[str, int]
 ) -> CheckOutcome:
+    period = contract.primary_key[0]
     broken: list[str] = []
-    for identity in identities:
+    for identity in checks.identities:
         # Half a unit of the last binary digit must not turn an exact tolerance into a failure.
-        off = rows.filter(identity.difference.cast(pl.Float64).abs() > identity.tolerance + 1e-9)
-        broken += _sample(f"{identity.name} does not hold", off.select(contract.primary_key))
+        holds = identity.difference.cast(pl.Float64).abs() <= identity.tolerance + 1e-9
+        if identity.by_period:
+            off = rows.group_by(period).agg(holds=holds).filter(~pl.col("holds")).select(period)
+        else:
+            off = rows.filter(~holds).select(contract.primary_key)
+        broken += _sample(f"{identity.name} does not hold", off)
     odd = [f"{name}: {count} values do not fit the column and are NULL" for name, count in overflows.items() if count]
+    for expectation in checks.warnings:
+        unusual = rows.filter(~expectation.holds).select(contract.primary_key)
+        odd += _sample(expectation.name, unusual)
     for column in contract.columns:
         if column.value_range is None or column.name not in rows.columns:
             continue
@@ -211,10 +239,15 @@ def _differences(rule: Reconciliation, period: str, rows: pl.DataFrame, expected
     return findings
 
 
-def _check_orphans(orphans: Mapping[str, str], rows: pl.DataFrame) -> CheckOutcome:
+def _check_orphans(checks: Checks, rows: pl.DataFrame, sources: Sources, window: Window) -> CheckOutcome:
     facts: dict[str, int | float] = {}
     findings: list[str] = []
-    for column, attribute in orphans.items():
+    for name, rule in checks.left_out.items():
+        count = _number(rule(sources, window))
+        facts[name.replace(" ", "_")] = count
+        if count:
+            findings.append(f"{name}: {count} source rows are in no period")
+    for column, attribute in checks.orphans.items():
         keys = rows.select(column, attribute).filter(pl.col(column).is_not_null())
         lost = keys.filter(pl.col(attribute).is_null())
         share = lost.height / keys.height if keys.height else 0.0
@@ -223,6 +256,10 @@ def _check_orphans(orphans: Mapping[str, str], rows: pl.DataFrame) -> CheckOutco
             names = ", ".join(lost[column].unique().sort().head(_SAMPLES).to_list())
             findings.append(f"{column}: {lost.height} rows ({share:.1%}) match no master row, such as {names}")
     return CheckOutcome("orphans", not findings, "warn", tuple(findings), facts)
+
+
+def _number(frame: pl.DataFrame) -> int:
+    return int(frame.item() or 0) if frame.height else 0
 
 
 def _sample(what: str, keys: pl.DataFrame) -> tuple[str, ...]:

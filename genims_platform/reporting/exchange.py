@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from genims_platform.reporting.kpi import total
+
 _BANDS = {"USD": (50, 150), "EUR": (50, 180), "GBP": (60, 220)}
 """Plausible INR per unit of a currency; a currency without a band has no rate."""
 
@@ -25,6 +27,17 @@ def inr_per_unit(rates: pl.LazyFrame) -> pl.LazyFrame:
         currency=currency,
         inr_rate=pl.when(direct_fits & ~inverse_fits).then(direct).when(inverse_fits & ~direct_fits).then(inverse),
     )
+
+
+def inr(amount: pl.Expr) -> pl.Expr:
+    """A native amount in INR by the row's `inr_rate`; NULL without a rate, except that 0 is 0 in any currency."""
+    return pl.when(amount == 0).then(amount).otherwise(amount * pl.col("inr_rate"))
+
+
+def total_inr(native: pl.Expr, converted: pl.Expr) -> pl.Expr:
+    """Sum of `converted`; NULL if a `native` amount has no converted one, or if there is no amount at all."""
+    complete = (native.is_not_null() & converted.is_null()).sum() == 0
+    return pl.when(complete).then(total(converted))
 
 
 def with_inr_rate(rows: pl.LazyFrame, rates: pl.LazyFrame, *, currency: str, on: str) -> pl.LazyFrame:

@@ -1,17 +1,23 @@
-"""Periods of the reporting tables: which days a span of hours touches, and the instant as of which they are computed.
+"""Periods of the reporting tables: which ones a span of hours touches, and the instant as of which they are computed.
 
-All boundaries are UTC. A day is half-open, [00:00, next day 00:00).
+A period is a day, a month (named by its first day) or a snapshot: the present day of a source that knows only its
+present state, so that no other day can ever be computed. All boundaries are UTC. A day is half-open, [00:00, next day
+00:00).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Literal
 
+from genims_platform.rolling_window import add_months
 from genims_platform.sources.scope import Span
+
+Period = Literal["day", "month", "snapshot"]
 
 DAY = timedelta(days=1)
 LATE_DAYS = 35
-"""How many days after they happened facts may still arrive without a backfill; what the daily close covers."""
+"""How many days after they happened facts may still arrive before the weekly close; what the daily close covers."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,11 @@ class Window:
     def days(self) -> tuple[date, ...]:
         """The days, ascending."""
         return tuple(_days(self.first, self.end))
+
+    @property
+    def last_day(self) -> date:
+        """The last day of which anything is known: today, or the last day of a window that is over."""
+        return (self.span.end - timedelta(microseconds=1)).date()
 
 
 @dataclass(frozen=True)
@@ -56,37 +67,54 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time())
 
 
-def affected_days(
-    hours: Hours, *, recompute: int, touched: Iterable[date], earliest: date, as_of: datetime
+def period_of(day: date, period: Period) -> date:
+    """First day of the period that holds `day`."""
+    return day.replace(day=1) if period == "month" else day
+
+
+def moved(start: date, periods: int, period: Period) -> date:
+    """First day of the period `periods` after (before, if negative) the one that starts on `start`."""
+    return add_months(start, periods) if period == "month" else start + DAY * periods
+
+
+def affected_periods(
+    hours: Hours, *, period: Period, recompute: int, touched: Iterable[date], earliest: date, as_of: datetime
 ) -> frozenset[date]:
-    """Days whose rows hold events of `hours`, `recompute` days before them for late rows, and the `touched` days.
+    """First days of the periods that hold events of `hours`, `recompute` ones before them, and those `touched`.
 
-    Touched days are linked to the hours by a key, such as an order's. Days before `earliest` or after that of `as_of`
-    are left out.
+    Touched days are linked to the hours by a key, such as an order's. Periods before `earliest` or after `as_of` are
+    left out. A snapshot is affected only if the hours reach the present day.
     """
-    first = hours.first_day - DAY * recompute
-    days = set(_days(first, hours.last_day + DAY)) | set(touched)
-    return frozenset(day for day in days if earliest <= day <= as_of.date())
+    today = as_of.date()
+    if period == "snapshot":
+        return frozenset({today} if hours.first_day <= today <= hours.last_day else ())
+    first = moved(period_of(hours.first_day, period), -recompute, period)
+    days = {*_days(first, hours.last_day + DAY), *touched}
+    return frozenset(period_of(day, period) for day in days if earliest <= day <= today)
 
 
-def days_looking_back(hours: Hours, *, rolling_days: int, as_of: datetime) -> frozenset[date]:
-    """Days after `hours` whose measures over `rolling_days` days reach back to them, up to the day of `as_of`.
+def periods_looking_back(hours: Hours, *, period: Period, rolling_days: int, as_of: datetime) -> frozenset[date]:
+    """Periods after `hours` whose measures over `rolling_days` days reach back to them, up to that of `as_of`.
 
-    At most LATE_DAYS of them: facts that are later than that need an explicit backfill of the days after them.
+    At most LATE_DAYS of days: facts that are later than that need an explicit backfill of the periods after them.
     """
     reach = min(rolling_days - 1, LATE_DAYS)
     days = _days(hours.last_day + DAY, hours.last_day + DAY * (reach + 1))
-    return frozenset(day for day in days if day <= as_of.date())
+    return frozenset(period_of(day, period) for day in days if day <= as_of.date())
 
 
-def slices(days: Iterable[date]) -> list[tuple[date, date]]:
-    """Days as half-open ranges of consecutive days of one month, ascending: what is computed and published at once."""
+def slices(starts: Iterable[date], period: Period) -> list[tuple[date, date]]:
+    """Periods as half-open ranges of days, ascending: what is computed and published at once.
+
+    Consecutive days of one month form one range; a month is a range of its own.
+    """
     ranges: list[tuple[date, date]] = []
-    for day in sorted(set(days)):
-        if ranges and ranges[-1][1] == day and ranges[-1][0].month == day.month:
-            ranges[-1] = (ranges[-1][0], day + DAY)
+    for start in sorted(set(starts)):
+        end = moved(start, 1, period)
+        if ranges and ranges[-1][1] == start and ranges[-1][0].month == start.month:
+            ranges[-1] = (ranges[-1][0], end)
         else:
-            ranges.append((day, day + DAY))
+            ranges.append((start, end))
     return ranges
 
 

@@ -1,7 +1,7 @@
 """Read, compute, validate, publish: how one table's rows for a span of hours get into the reporting database."""
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -11,10 +11,19 @@ import polars as pl
 from genims_platform.mysql.connection import Database, identifier
 from genims_platform.mysql.slices import exclusive_writer
 from genims_platform.reporting.checks import CHECK_NAMES, CheckOutcome, evaluate
-from genims_platform.reporting.periods import DAY, Hours, Window, affected_days, days_looking_back, slices
+from genims_platform.reporting.inputs import Inputs
+from genims_platform.reporting.periods import (
+    DAY,
+    Hours,
+    Window,
+    affected_periods,
+    period_of,
+    periods_looking_back,
+    slices,
+)
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.rolling_window import window_start
-from genims_platform.sources.reader import SourceReader
+from genims_platform.sources.reader import SourceReader, Sources
 
 ATTEMPTS = 2
 """Sources are written while they are read: a slice that fails its checks is read once more before it is refused."""
@@ -23,7 +32,7 @@ PREVIEW_ROWS = 5
 
 
 class NoSourceRowsError(RuntimeError):
-    """Every source table that a model reads is empty: rather wrong databases than a group that lost its past."""
+    """Every source a model reads is empty though it was not before: rather wrong databases than a lost past."""
 
     def __init__(self, table: str, source_tables: Sequence[str]) -> None:
         names = sorted({source.partition(".")[0] for source in source_tables})
@@ -59,12 +68,12 @@ class Stopwatch:
 class Refresh:
     """What one refresh of a table did.
 
-    `row_counts` holds the published days with their rows, `changed` those whose rows differ from what stood before.
-    Days of a slice that failed a blocking check are in neither: their old rows stand.
+    `row_counts` holds the published periods with their rows, `changed` those whose rows differ from what stood before.
+    Periods of a slice that failed a blocking check are in neither: their old rows stand.
     """
 
     table: str
-    days: tuple[date, ...]
+    periods: tuple[date, ...]
     as_of: datetime
     row_counts: Mapping[date, int]
     changed: tuple[date, ...]
@@ -100,31 +109,32 @@ def refresh(
     only_changed: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refresh:
-    """Publish every day of `table` that events of `hours` touch, computed from what the sources know now.
+    """Publish every period of `table` that events of `hours` touch, computed from what the sources know now.
 
     The table's lock is taken before its sources are read and held until the last slice is committed, so an older read
     never overwrites a newer one. A slice is at most a month: it bounds memory, and is replaced in one transaction. With
-    `only_changed`, days whose rows equal those stored are left as they are. `progress` gets slices done and in all.
+    `only_changed`, periods whose rows equal those stored are left as they are. `progress` gets slices done and in all.
 
     Raises:
         SourceUnavailableError, SourceDriftError, SourceReadError: a source cannot be read.
         DatabaseUnavailableError, TransientError: the reporting database cannot be written now.
-        NoSourceRowsError: the sources answer, but all that `table` reads is empty, its master data included.
+        NoSourceRowsError: all that `table` reads is empty, its master data included, and stored rows would be lost.
         ContractError: the model's result does not have the columns of the schema.
     """
     watch = Stopwatch()
     before = sources.rows_read.copy()
+    inputs = Inputs(sources, target)
     counts: dict[date, int] = {}
     changed: list[date] = []
     evaluations: list[tuple[CheckOutcome, ...]] = []
     preview = pl.DataFrame(schema=table.contract.polars_schema)
     with exclusive_writer(target, table.name, timeout=lock_timeout) as writer:
-        days = days_to_refresh(table, hours, sources=sources, target=target, as_of=as_of)
-        ranges = slices(days)
+        periods = periods_to_refresh(table, hours, inputs=inputs, target=target, as_of=as_of)
+        ranges = slices(periods, table.period)
         for done, (first, end) in enumerate(ranges, start=1):
             window = Window(first, end, as_of)
-            piece = _read_until_valid(table, window, sources, watch)
-            if not sources.rows_read - before:
+            piece = _read_until_valid(table, window, inputs, watch)
+            if not sources.rows_read - before and _stored(table, [first, end - DAY], target):
                 raise NoSourceRowsError(table.name, table.source_tables)
             evaluations.append(piece.checks)
             if not piece.blocked:
@@ -137,13 +147,13 @@ def refresh(
                         only_changed=only_changed,
                     )
                 changed += published.periods_changed
-                counts |= _rows_by_day(piece.rows, table.period_column, window)
+                counts |= _rows_by_period(piece.rows, table.period_column, [p for p in periods if first <= p < end])
                 preview = piece.rows.tail(PREVIEW_ROWS) if piece.rows.height else preview
             if progress:
                 progress(done, len(ranges))
     return Refresh(
         table=table.name,
-        days=tuple(sorted(days)),
+        periods=tuple(sorted(periods)),
         as_of=as_of,
         row_counts=counts,
         changed=tuple(changed),
@@ -154,62 +164,68 @@ def refresh(
     )
 
 
-def days_to_refresh(
-    table: ReportingTable, hours: Hours, *, sources: SourceReader, target: Database, as_of: datetime
+def periods_to_refresh(
+    table: ReportingTable, hours: Hours, *, inputs: Inputs, target: Database, as_of: datetime
 ) -> frozenset[date]:
-    """The days of `table` that events of `hours` touch, within the rolling window and up to `as_of`.
+    """The periods of `table` that events of `hours` touch, within the rolling window and up to `as_of`.
 
-    Days after them whose measures look back at them are included where they are published already; others will see
+    Periods after them whose measures look back at them are included where they are published already; others will see
     these events anyway when their turn comes.
     """
-    days = affected_days(
+    affected = affected_periods(
         hours,
+        period=table.period,
         recompute=table.recompute,
-        touched=linked_days(table, hours, sources=sources, as_of=as_of),
+        touched=linked_days(table, hours, inputs=inputs, as_of=as_of),
         earliest=window_start(as_of.date()),
         as_of=as_of,
     )
-    looking_back = days_looking_back(hours, rolling_days=table.rolling_days, as_of=as_of)
-    return days | _published(table, looking_back, target)
+    if table.period == "snapshot":
+        return affected
+    looking_back = periods_looking_back(hours, period=table.period, rolling_days=table.rolling_days, as_of=as_of)
+    unseen = looking_back - affected
+    return affected | (unseen & _stored(table, unseen, target))
 
 
-def linked_days(table: ReportingTable, hours: Hours, *, sources: SourceReader, as_of: datetime) -> Sequence[date]:
+def linked_days(table: ReportingTable, hours: Hours, *, inputs: Sources, as_of: datetime) -> Sequence[date]:
     """Days within the table's horizon whose rows are linked to events of `hours` by a key."""
     if table.touched is None:
         return ()
-    refreshed = Window(hours.first_day - DAY * table.recompute, hours.last_day + DAY, as_of)
-    linked = table.touched(sources, refreshed)
-    oldest = hours.first_day - DAY * table.horizon
+    days_before = table.recompute if table.period == "day" else 1
+    refreshed = Window(hours.first_day - DAY * days_before, hours.last_day + DAY, as_of)
+    linked = table.touched(inputs, refreshed)
+    oldest = period_of(hours.first_day - DAY * table.horizon_days, table.period)
     return [day for day in linked.to_series().drop_nulls() if day >= oldest] if linked.width else ()
 
 
-def _published(table: ReportingTable, days: frozenset[date], target: Database) -> frozenset[date]:
-    if not days:
-        return frozenset()
+def _stored(table: ReportingTable, periods: Collection[date], target: Database) -> set[date]:
+    """The periods between the first and the last of these that have stored rows."""
+    if not periods:
+        return set()
     column = identifier(table.period_column)
     statement = f"SELECT DISTINCT {column} FROM {identifier(table.name)} WHERE {column} BETWEEN %s AND %s"  # noqa: S608
-    return days & set(target.read(statement, (min(days), max(days))).to_series())
+    return set(target.read(statement, (min(periods), max(periods))).to_series())
 
 
-def _read_until_valid(table: ReportingTable, window: Window, sources: SourceReader, watch: Stopwatch) -> _Slice:
-    piece = _read(table, window, sources, watch)
+def _read_until_valid(table: ReportingTable, window: Window, inputs: Inputs, watch: Stopwatch) -> _Slice:
+    piece = _read(table, window, inputs, watch)
     for _ in range(ATTEMPTS - 1):
         if not piece.blocked:
             break
-        piece = _read(table, window, sources, watch)
+        piece = _read(table, window, inputs, watch)
     return piece
 
 
-def _read(table: ReportingTable, window: Window, sources: SourceReader, watch: Stopwatch) -> _Slice:
+def _read(table: ReportingTable, window: Window, inputs: Inputs, watch: Stopwatch) -> _Slice:
     with watch.measure("compute"):
-        rows, overflows = table.contract.cast(table.compute(sources, window).collect())
+        rows, overflows = table.contract.cast(table.compute(inputs, window).collect())
     with watch.measure("validate"):
-        checks = evaluate(table.checks, table.contract, rows, sources=sources, window=window, overflows=overflows)
+        checks = evaluate(table.checks, table.contract, rows, sources=inputs, window=window, overflows=overflows)
     return _Slice(rows, checks)
 
 
-def _rows_by_day(rows: pl.DataFrame, period_column: str, window: Window) -> dict[date, int]:
-    return dict.fromkeys(window.days, 0) | dict(rows.group_by(period_column).len().iter_rows())
+def _rows_by_period(rows: pl.DataFrame, period_column: str, periods: Iterable[date]) -> dict[date, int]:
+    return dict.fromkeys(periods, 0) | dict(rows.group_by(period_column).len().iter_rows())
 
 
 def _combine(evaluations: Sequence[Sequence[CheckOutcome]]) -> tuple[CheckOutcome, ...]:

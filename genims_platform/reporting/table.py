@@ -19,24 +19,28 @@ import polars as pl
 
 from genims_platform.mysql.contract import TableContract, contracts
 from genims_platform.reporting.checks import Checks, Expected
-from genims_platform.reporting.periods import DAY, Window, midnight
+from genims_platform.reporting.inputs import REPORTING, input_schema
+from genims_platform.reporting.periods import DAY, Period, Window, midnight
 from genims_platform.sources.reader import EmptySources, Read, Sources
 
 Group = Literal["performance", "sales", "financial", "inventory"]
 Model = Callable[..., pl.LazyFrame]
+DAYS_OF: Mapping[Period, int] = {"day": 1, "month": 31, "snapshot": 0}
 
 
 @dataclass(frozen=True)
 class ReportingTable:
     """One table of the reporting database and the model that computes it.
 
-    `recompute` is how many days before the refreshed ones every run repeats; `horizon` for how many days after its end
-    a day can still change through late facts; `rolling_days` over how many days up to a day its measures reach;
-    `touched` finds days whose rows are linked to the refreshed ones by a key, such as an order's day of completion.
+    A row belongs to a `period`. `recompute` is how many periods before the refreshed ones every run repeats; `horizon`
+    for how many periods after its end one can still change through late facts; `rolling_days` over how many days up to
+    a period's last its measures reach; `touched` finds days whose rows are linked to the refreshed ones by a key, such
+    as an order's day of completion.
     """
 
     name: str
     group: Group
+    period: Period
     model: Model
     reads: Mapping[str, Read]
     recompute: int
@@ -63,17 +67,28 @@ class ReportingTable:
     @property
     def source_tables(self) -> tuple[str, ...]:
         """The source tables read, for example `mes.work_orders`, each once."""
-        return tuple(dict.fromkeys(read.table for read in self.reads.values()))
+        return tuple(dict.fromkeys(read.table for read in self.reads.values() if read.database != REPORTING))
+
+    @property
+    def kept_tables(self) -> tuple[str, ...]:
+        """The reporting tables whose stored rows are read, because only they know the past."""
+        reads = (read for read in self.reads.values() if read.database == REPORTING)
+        return tuple(dict.fromkeys(read.table.partition(".")[2] for read in reads))
+
+    @property
+    def horizon_days(self) -> int:
+        """The longest time in days after which a late fact can still change a row without a backfill."""
+        return self.horizon * DAYS_OF[self.period]
 
     def compute(self, sources: Sources, window: Window) -> pl.LazyFrame:
-        """The rows of the window's days, not yet cast to the contract."""
+        """The rows of the window's periods, not yet cast to the contract."""
         frames = {name: sources.scan(read, window.span) for name, read in self.reads.items()}
         rows = self.model(window=window, **frames)
         return rows.filter(pl.col(self.period_column).is_between(window.first, window.end, closed="left"))
 
     def columns_read(self) -> Mapping[str, frozenset[str]]:
-        """Source table → columns that the model uses, found by running it over empty sources."""
-        sources = EmptySources()
+        """Table read → columns that the model uses, found by running it over empty sources."""
+        sources = EmptySources(input_schema)
         day = date(2000, 1, 1)  # any day: there are no rows
         self.compute(sources, Window(day, day + DAY, midnight(day + DAY))).collect()
         return sources.columns_read
@@ -85,6 +100,7 @@ def reporting_table(
     recompute: int,
     horizon: int,
     checks: Checks,
+    period: Period = "day",
     rolling_days: int = 1,
     touched: Expected | None = None,
 ) -> Callable[[Model], ReportingTable]:
@@ -92,7 +108,7 @@ def reporting_table(
 
     def declare(model: Model) -> ReportingTable:
         return ReportingTable(
-            model.__name__, group, model, _reads(model), recompute, horizon, rolling_days, touched, checks
+            model.__name__, group, period, model, _reads(model), recompute, horizon, rolling_days, touched, checks
         )
 
     return declare

@@ -172,14 +172,15 @@ class SourceReader:
 
 
 class EmptySources:
-    """Sources without a row. `columns_read` records what a model asks for: table → columns."""
+    """Tables without a row. `columns_read` records what a model asks for: table → columns."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema_of: Callable[[str], Mapping[str, pl.DataType]]) -> None:
+        self._schema_of = schema_of
         self.columns_read: dict[str, frozenset[str]] = {}
 
     def scan(self, read: Read, span: Span) -> pl.LazyFrame:  # noqa: ARG002
-        """An empty table in catalogue types."""
-        schema = source_table(read.table).polars_schema
+        """An empty table in its own types."""
+        schema = self._schema_of(read.table)
 
         def fetch(columns: list[str]) -> pl.DataFrame:
             self.columns_read[read.table] = self.columns_read.get(read.table, frozenset()) | frozenset(columns)

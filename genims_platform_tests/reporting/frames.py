@@ -5,9 +5,9 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from genims_platform.reporting.inputs import input_schema
 from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.table import ReportingTable
-from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read
 from genims_platform.sources.scope import Span
 
@@ -41,7 +41,7 @@ def rows_of(table: ReportingTable, tables: Mapping[str, Rows], window: Window) -
 
 
 def _complete(name: str, rows: Rows) -> pl.DataFrame:
-    schema = source_table(name).polars_schema
+    schema = dict(input_schema(name))
     if isinstance(rows, pl.DataFrame):
         given = rows.cast({column: schema[column] for column in rows.columns})
         return given.with_columns(

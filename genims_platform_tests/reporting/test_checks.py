@@ -6,7 +6,16 @@ from datetime import date, datetime
 import polars as pl
 
 from genims_platform.mysql.contract import TableContract
-from genims_platform.reporting.checks import CheckOutcome, Checks, Expected, Identity, Reconciliation, evaluate
+from genims_platform.reporting.checks import (
+    CheckOutcome,
+    Checks,
+    Expectation,
+    Expected,
+    Identity,
+    Reconciliation,
+    evaluate,
+)
+from genims_platform.reporting.inputs import input_schema
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.sources.reader import EmptySources, Sources
@@ -38,7 +47,7 @@ def evaluate_row(checks: Checks = CHECKS, **changes: object) -> dict[str, CheckO
     row |= {"production_date": DAY, "line_id": "LINE-1", "line_name": "Line", "units_produced": 5, "units_good": 5}
     row |= {"labor_hours": 2.0, **changes}
     rows, overflows = CONTRACT.cast(pl.DataFrame([row], schema_overrides={"line_id": pl.String}))
-    outcomes = evaluate(checks, CONTRACT, rows, sources=EmptySources(), window=WINDOW, overflows=overflows)
+    outcomes = evaluate(checks, CONTRACT, rows, sources=EmptySources(input_schema), window=WINDOW, overflows=overflows)
     return {outcome.name: outcome for outcome in outcomes}
 
 
@@ -86,3 +95,30 @@ def test_orphans_are_counted_and_warn() -> None:
     outcome = evaluate_row(line_name=None)["orphans"]
     assert (outcome.passed, outcome.blocks) == (False, False)
     assert outcome.facts["line_id_orphan_share"] == 1
+
+
+def test_an_identity_of_a_whole_period_blocks() -> None:
+    half = Identity("shares add up", pl.col("plan_attainment_pct").sum() - 100, 0.5, by_period=True)
+    checks = replace(CHECKS, identities=[half])
+    assert evaluate_row(checks, plan_attainment_pct=100.4)["values"].passed
+    outcome = evaluate_row(checks, plan_attainment_pct=101)["values"]
+    assert outcome.blocks
+    assert outcome.findings == ("shares add up does not hold: 1 rows, such as 2026-03-02",)
+
+
+def test_an_unusual_row_is_reported_and_published() -> None:
+    usual = Expectation("no overtime", pl.col("labor_hours") <= 2)
+    outcome = evaluate_row(replace(CHECKS, warnings=[usual]), labor_hours=2.004)["values"]
+    assert (outcome.passed, outcome.blocks) == (True, False)
+    outcome = evaluate_row(replace(CHECKS, reconcile=(), warnings=[usual]), labor_hours=3)["values"]
+    assert (outcome.passed, outcome.blocks) == (False, False)
+    assert outcome.findings == ("no overtime: 1 rows, such as 2026-03-02, LINE-1",)
+
+
+def test_source_rows_without_a_date_are_counted() -> None:
+    def undated(_sources: Sources, _window: Window) -> pl.DataFrame:
+        return pl.DataFrame({"count": [3]})
+
+    outcome = evaluate_row(replace(CHECKS, left_out={"undated orders": undated}))["orphans"]
+    assert (outcome.passed, outcome.blocks) == (False, False)
+    assert outcome.facts["undated_orders"] == 3

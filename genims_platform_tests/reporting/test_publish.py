@@ -99,7 +99,7 @@ def test_any_sequence_of_refreshes_equals_one_rebuild(
             refreshed.discard(moment.date())
     # Whatever was left out or booked since is refreshed in the end, newest first, a day at a time.
     pending = {WEEK.first_day + n * DAY for n in range(7)} - refreshed | booked
-    for first, end in sorted(slices(pending), reverse=True):
+    for first, end in sorted(slices(pending, "day"), reverse=True):
         for table in tables:
             assert not publish(table, days(first, end), factory, reporting).failures
     pieces = {table.name: stored(table, reporting) for table in tables}

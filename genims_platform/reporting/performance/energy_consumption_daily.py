@@ -17,8 +17,8 @@ from genims_platform.reporting.performance.machine_states import (
     usable_readings,
 )
 from genims_platform.reporting.performance.observed_lines import observed_lines
-from genims_platform.reporting.production_orders import completed_orders
 from genims_platform.reporting.periods import Window
+from genims_platform.reporting.production_orders import completed_orders
 from genims_platform.reporting.rolling import month_to_date, over_days
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read

@@ -8,13 +8,13 @@ from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Identity, Reconciliation, sql
 from genims_platform.reporting.performance.completion_shift import PRODUCTION_SHIFTS, with_completion_shift
 from genims_platform.reporting.performance.machine_states import units_produced_by_line
+from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.production_orders import (
     UNITS_ADD_UP,
     completed_orders,
     order_costs,
     standard_unit_costs,
 )
-from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read
 from genims_platform.sources.scope import Between, KeyIn

@@ -6,8 +6,8 @@ import polars as pl
 
 from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Identity, Reconciliation, all_of, sql
-from genims_platform.reporting.production_orders import UNITS_ADD_UP, completed_orders
 from genims_platform.reporting.periods import Window
+from genims_platform.reporting.production_orders import UNITS_ADD_UP, completed_orders
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read
 from genims_platform.sources.scope import Between, KeyIn

@@ -75,7 +75,7 @@ def test_a_clocking_or_completion_refreshes_all_days_its_order_was_worked_on(mes
 
 def _older_days(table: ReportingTable, settings: Settings) -> set[date]:
     """Days that the last hour refreshes beside today and yesterday."""
-    days = linked_days(table, LAST_HOUR, sources=SourceReader(settings), as_of=AS_OF)
+    days = linked_days(table, LAST_HOUR, inputs=SourceReader(settings), as_of=AS_OF)
     return set(days) - {date(2026, 3, 19), date(2026, 3, 20)}
 
 

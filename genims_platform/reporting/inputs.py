@@ -1,0 +1,60 @@
+"""What a refresh reads: the sources, and stored rows of other reporting tables where only those know the past."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import polars as pl
+
+from genims_platform.mysql.connection import Database, identifier
+from genims_platform.mysql.contract import contracts
+from genims_platform.mysql.slices import stored_rows
+from genims_platform.sources.catalogue import source_table
+from genims_platform.sources.reader import Parameters, Read, SourceReader, lazy_source
+from genims_platform.sources.scope import Between, Span
+
+REPORTING = "reporting"
+"""Database name in a `Read` of kept snapshots, such as `reporting.inventory_value_summary`."""
+
+
+def input_schema(table: str) -> Mapping[str, pl.DataType]:
+    """Columns and types of a source table or, as `reporting.<table>`, of a reporting table."""
+    database, _, name = table.partition(".")
+    return contracts("reporting")[name].polars_schema if database == REPORTING else source_table(table).polars_schema
+
+
+class Inputs:
+    """The live sources and the reporting database beside them; `rows_read` counts the rows of both by table."""
+
+    def __init__(self, sources: SourceReader, target: Database) -> None:
+        self._sources = sources
+        self._target = target
+
+    @property
+    def rows_read(self) -> Counter[str]:
+        """Rows by table over the life of the source reader."""
+        return self._sources.rows_read
+
+    def scan(self, read: Read, span: Span) -> pl.LazyFrame:
+        """Rows of a source table, or stored rows of a reporting table whose period lies `Between` some days."""
+        if read.database != REPORTING:
+            return self._sources.scan(read, span)
+        contract = contracts("reporting")[read.table.partition(".")[2]]
+        if not isinstance(read.scope, Between):
+            raise TypeError(f"stored rows of {contract.name} are read between days, not by {read.scope}")
+        period = identifier(read.scope.column)
+        bounds = (span.start - read.scope.before, span.end + read.scope.after)
+
+        def fetch(columns: list[str]) -> pl.DataFrame:
+            with self._target.connection() as connection:
+                condition = f"{period} >= %s AND {period} < %s"
+                rows = stored_rows(connection, contract, condition, bounds, columns=columns)
+            self.rows_read[read.table] += rows.height
+            return rows
+
+        return lazy_source(read.table, contract.polars_schema, fetch)
+
+    def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
+        """The result of one bound SQL statement on a source, or on the `reporting` database."""
+        if database == REPORTING:
+            return self._target.read(statement, parameters)
+        return self._sources.query(database, statement, parameters)
