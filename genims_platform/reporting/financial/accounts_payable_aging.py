@@ -8,6 +8,7 @@ import polars as pl
 from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Expectation, Identity, Reconciliation, sql
 from genims_platform.reporting.exchange import inr, total_inr, with_inr_rate
+from genims_platform.reporting.inr_check import in_inr
 from genims_platform.reporting.periods import DAY, Window
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read, Sources
@@ -39,35 +40,20 @@ _OPEN = sql(
     GROUP BY 1, 2
     """,
 )
-_CLOSING_RATES = sql(
-    "financial",
-    """
-    SELECT DISTINCT ON (from_currency) from_currency AS currency,
-      CASE WHEN exchange_rate BETWEEN low AND high THEN exchange_rate ELSE inverse_rate END AS rate
-    FROM exchange_rates
-    JOIN (VALUES ('USD', 50, 150), ('EUR', 50, 180), ('GBP', 60, 220)) band (code, low, high) ON code = from_currency
-    WHERE to_currency = 'INR' AND rate_type = 'spot'
-      AND effective_date BETWEEN %(last_day)s::date - 31 AND %(last_day)s
-      AND (COALESCE(exchange_rate BETWEEN low AND high, false) <> COALESCE(inverse_rate BETWEEN low AND high, false))
-    ORDER BY from_currency, effective_date DESC
-    """,
-)
 
 
 def _payables(sources: Sources, window: Window) -> pl.DataFrame:
-    """What is open to suppliers all of whose open invoices have a rate, and how many invoices are open to any."""
-    totals = {"open_amount_inr": 0.0, "open_invoice_count": 0, "status_conflict_count": 0}
-    rates = {None: 1.0, "INR": 1.0} | {name: float(rate) for name, rate in _CLOSING_RATES(sources, window).iter_rows()}
-    amounts: dict[str, list[float | None]] = {}
-    for supplier, currency, amount, invoices, conflicts in _OPEN(sources, window).iter_rows():
-        rate = rates.get(currency)
-        unrated = amount and rate is None
-        amounts.setdefault(supplier, []).append(None if unrated else float(amount or 0) * (rate or 0))
-        totals["open_invoice_count"] += invoices
-        totals["status_conflict_count"] += conflicts
-    complete = [[value for value in parts if value is not None] for parts in amounts.values() if None not in parts]
-    totals["open_amount_inr"] = sum(map(sum, complete))
-    return pl.DataFrame({"aging_date": [window.last_day], **{name: [total] for name, total in totals.items()}})
+    """What is open to suppliers all of whose open invoices can be converted, and how many invoices are open to any."""
+    found = _OPEN(sources, window)
+    if found.is_empty():
+        return pl.DataFrame(schema={"aging_date": pl.Date})
+    amounts = in_inr(sources, found.with_columns(rate_day=pl.lit(window.last_day)), ["supplier"])
+    return found.select(
+        aging_date=pl.lit(window.last_day),
+        open_amount_inr=pl.lit(amounts["amount"].sum()),
+        open_invoice_count=pl.col("invoices").sum(),
+        status_conflict_count=pl.col("conflicts").sum(),
+    ).head(1)
 
 
 _CHECKS = Checks(
