@@ -81,6 +81,19 @@ class NumberedBetween(Scope):
 
 
 @dataclass(frozen=True)
+class MonthNamed(Scope):
+    """Rows whose text `column` names a month of the span, such as `2026-11`."""
+
+    column: str
+
+    def predicate(self, span: Span) -> exp.Condition:
+        """`column >= '2026-11' AND column <= '2026-11'`."""
+        column, last = _column(self.column), span.end - timedelta(microseconds=1)
+        first, end = (exp.Literal.string(f"{instant:%Y-%m}") for instant in (span.start, last))
+        return exp.and_(column >= first, column <= end)
+
+
+@dataclass(frozen=True)
 class Until(Scope):
     """Rows whose `column` lies before the end of the span: running totals and latest values."""
 
