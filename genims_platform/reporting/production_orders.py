@@ -29,7 +29,7 @@ def order_costs(material_transactions: pl.LazyFrame, labor_transactions: pl.Lazy
     """Cost as booked by `work_order_id`, over all bookings dated before the run, also those after completion.
 
     Columns `material_issued`, `material_returned`, `material_net` (may be negative), `labor` and `actual` (net material
-    plus labour), in the currency of the MES; each is NULL where no booking carries a value.
+    plus labour), in the currency of the MES; each is NULL where no booking carries a value. `bookings` counts them.
     """
     amount = pl.col("total_cost")
     issued = pl.when(pl.col("transaction_type") == "issue").then(amount)
@@ -45,7 +45,7 @@ def order_costs(material_transactions: pl.LazyFrame, labor_transactions: pl.Lazy
     return (
         bookings.filter(pl.col("work_order_id").is_not_null())
         .group_by("work_order_id")
-        .agg(kpi.total(pl.col(name)).alias(name) for name in measures)
+        .agg(pl.len().alias("bookings"), *(kpi.total(pl.col(name)).alias(name) for name in measures))
         .with_columns(
             actual=pl.when(pl.any_horizontal(pl.col("material_net", "labor").is_not_null())).then(
                 pl.sum_horizontal("material_net", "labor")

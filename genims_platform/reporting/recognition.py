@@ -11,7 +11,6 @@ from datetime import timedelta
 import polars as pl
 
 from genims_platform.reporting.checks import Expected, sql
-from genims_platform.reporting.exchange import inr, with_inr_rate
 from genims_platform.reporting.order_lines import order_lines
 from genims_platform.reporting.order_plants import by_plant
 from genims_platform.reporting.periods import Window
@@ -76,34 +75,27 @@ def recognised_orders(
 
 
 def recognised_sales(
-    recognised: pl.LazyFrame,
-    *,
-    lines: pl.LazyFrame,
-    production_orders: pl.LazyFrame,
-    materials: pl.LazyFrame,
-    rates: pl.LazyFrame,
+    recognised: pl.LazyFrame, *, lines: pl.LazyFrame, production_orders: pl.LazyFrame, materials: pl.LazyFrame
 ) -> pl.LazyFrame:
     """What recognised orders sold: one row a line and plant that makes it, by `day` (revenue date) and `factory_id`.
 
-    `quantity` in pieces, `net_value` in the order's currency and `net_value_inr` at the rate of the day (NULL without
-    one), `standard_cost` in INR (NULL where the material has none), each split between the plants; `product_id` is a
-    key.
+    `quantity` in pieces, `net_value` in the order's `currency` and `standard_cost` in INR (NULL where the material has
+    none) are split between the plants; `factory_id` and `product_id` are keys.
     """
-    rated = with_inr_rate(
-        recognised.select("sales_order_id", "currency", day="revenue_date"), rates, currency="currency", on="day"
-    )
     split = by_plant(
         order_lines(lines, materials), production_orders, split=("order_quantity", "line_value", "standard_cost")
     )
-    return split.join(rated, on="sales_order_id").select(
+    return split.join(
+        recognised.select("sales_order_id", "currency", day="revenue_date"), on="sales_order_id", how="inner"
+    ).select(
         "day",
         "sales_order_id",
         "product_id",
+        "currency",
         "standard_cost",
         factory_id="plant_id",
         quantity="order_quantity",
         net_value="line_value",
-        net_value_inr=inr(pl.col("line_value")),
     )
 
 
@@ -163,32 +155,54 @@ _DELIVERIES = """
         WHERE p.delivery_timestamp >= %(first_day)s AND p.delivery_timestamp < %(last_day)s::date + 1
       )
     )
-    SELECT sales_order_id, ship_date, max(delivered_date) AS delivered_date FROM delivered GROUP BY 1, 2
+    SELECT sales_order_id, ship_date, max(delivered_date) AS delivered_date
+    FROM delivered WHERE sales_order_id IS NOT NULL GROUP BY 1, 2
 """
 
 
-def recognised_by_sql(statement: str) -> Expected:
-    """A statement on `erp` over the orders recognised in the window, found by SQL alone.
+_SOLD = """
+    WITH shipped AS (
+      SELECT * FROM unnest(%(order_ids)s::text[], %(ship_dates)s::date[], %(delivered_dates)s::date[])
+        AS s (sales_order_id, ship_date, delivered_date)
+    ), dated AS (
+      SELECT o.sales_order_id, o.currency,
+        CASE WHEN count(s.ship_date) = 0 THEN o.requested_delivery_date ELSE max(s.delivered_date) END AS day
+      FROM sales_orders o
+      LEFT JOIN shipped s ON s.sales_order_id = o.sales_order_id AND s.ship_date >= o.order_date
+      WHERE o.order_status IN ('delivered', 'closed')
+        AND (o.sales_order_id = ANY(%(order_ids)s) OR o.requested_delivery_date BETWEEN %(first_day)s AND %(last_day)s)
+      GROUP BY o.sales_order_id
+    ), recognised AS (
+      SELECT * FROM dated WHERE day BETWEEN %(first_day)s AND %(last_day)s
+    ), makers AS (
+      SELECT sales_order_id, material_id, coalesce(nullif(btrim(plant_id), ''), 'UNKNOWN') AS plant_id,
+        sum(order_quantity) AS made, sum(sum(order_quantity)) OVER goods AS made_in_all, count(*) OVER goods AS plants
+      FROM production_orders WHERE sales_order_id IN (SELECT sales_order_id FROM recognised)
+      GROUP BY 1, 2, 3
+      WINDOW goods AS (PARTITION BY sales_order_id, material_id)
+    ), sold AS (
+      SELECT day, sales_order_id, currency, coalesce(k.plant_id, nullif(btrim(l.plant_id), ''), 'UNKNOWN') AS factory_id,
+        coalesce(nullif(btrim(l.product_id), ''), nullif(btrim(m.product_id), ''), 'UNKNOWN') AS product_id,
+        l.order_quantity * share AS quantity, l.order_quantity * share * m.standard_cost AS standard_cost,
+        l.order_quantity * l.unit_price * (1 - coalesce(l.discount_percentage, 0) / 100) * share AS net_value
+      FROM recognised
+      JOIN sales_order_lines l USING (sales_order_id)
+      LEFT JOIN makers k USING (sales_order_id, material_id)
+      LEFT JOIN materials m USING (material_id)
+      CROSS JOIN LATERAL (
+        SELECT CASE WHEN k.made_in_all > 0 THEN k.made / k.made_in_all ELSE 1.0 / coalesce(k.plants, 1) END AS share
+      ) s
+      WHERE l.deletion_indicator IS NOT TRUE
+    )
+"""
+_SHIPPED = {"sales_order_id": "order_ids", "ship_date": "ship_dates", "delivered_date": "delivered_dates"}
 
-    It selects from `recognised (sales_order_id, revenue_date)`, a table expression that this function puts before it.
-    """
-    orders = """
-        WITH shipped AS (
-          SELECT * FROM unnest(%(order_ids)s::text[], %(ship_dates)s::date[], %(delivered_dates)s::date[])
-            AS s (sales_order_id, ship_date, delivered_date)
-        ), dated AS (
-          SELECT o.sales_order_id,
-            CASE WHEN count(s.ship_date) = 0 THEN o.requested_delivery_date
-                 ELSE max(s.delivered_date) END AS revenue_date
-          FROM sales_orders o
-          LEFT JOIN shipped s ON s.sales_order_id = o.sales_order_id AND s.ship_date >= o.order_date
-          WHERE o.order_status IN ('delivered', 'closed')
-            AND (o.sales_order_id = ANY(%(order_ids)s)
-                 OR o.requested_delivery_date BETWEEN %(first_day)s AND %(last_day)s)
-          GROUP BY o.sales_order_id
-        ), recognised AS (
-          SELECT sales_order_id, revenue_date FROM dated WHERE revenue_date BETWEEN %(first_day)s AND %(last_day)s
-        )
+
+def sold_by_sql(statement: str) -> Expected:
+    """A statement on what was recognised in the window, found by SQL alone.
+
+    It selects from `sold`: a row a line and plant, with `day`, `sales_order_id`, `currency`, `factory_id`,
+    `product_id`, `quantity`, `net_value` and `standard_cost`.
     """
 
     def expected(sources: Sources, window: Window) -> pl.DataFrame:
@@ -196,13 +210,11 @@ def recognised_by_sql(statement: str) -> Expected:
         requested = sources.query("erp", _REQUESTED, days)
         ids = requested["sales_order_id"].to_list() if requested.width else []
         shipped = sources.query("tms", _DELIVERIES, days | {"orders": ids})
-        columns = {name: shipped[name].to_list() if shipped.width else [] for name in _SHIPPED}
-        return sources.query("erp", orders + statement, days | {_SHIPPED[name]: columns[name] for name in _SHIPPED})
+        columns = {bound: shipped[name].to_list() if shipped.width else [] for name, bound in _SHIPPED.items()}
+        return sources.query("erp", _SOLD + statement, days | columns)
 
     return expected
 
-
-_SHIPPED = {"sales_order_id": "order_ids", "ship_date": "ship_dates", "delivered_date": "delivered_dates"}
 
 UNDELIVERED = sql(
     "tms",
