@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from genims_platform.reporting.exchange import with_inr_rate
+from genims_platform.reporting.exchange import total_inr, with_inr_rate
 from genims_platform.reporting.periods import Window
 
 _EXACT = pl.Decimal(38, 10)
@@ -36,3 +36,8 @@ def postings(
     return rated.select(
         "day", "account_id", *_ACCOUNT, "factory_id", "cost_center_id", debit=inr("debit"), credit=inr("credit")
     ).with_columns(expense=pl.col("debit") - pl.col("credit"))
+
+
+def total_posted(amount: pl.Expr) -> pl.Expr:
+    """Sum of an amount over `postings`; NULL without a posting, or if one of them has no usable rate."""
+    return total_inr(pl.col("day"), amount)

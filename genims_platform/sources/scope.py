@@ -105,6 +105,18 @@ class Until(Scope):
 
 
 @dataclass(frozen=True)
+class YearToDate(Scope):
+    """Rows whose `column` lies between the January 1 before the span and its end."""
+
+    column: str
+
+    def predicate(self, span: Span) -> exp.Condition:
+        """`column >= January 1 AND column < end`."""
+        column = _column(self.column)
+        return exp.and_(column >= _instant(datetime(span.start.year, 1, 1)), column < _instant(span.end))
+
+
+@dataclass(frozen=True)
 class Unlike(Scope):
     """Rows whose `column` is not `value`, or says nothing: what is still open, such as an invoice that is not paid."""
 
