@@ -113,7 +113,8 @@ class YearToDate(Scope):
     def predicate(self, span: Span) -> exp.Condition:
         """`column >= January 1 AND column < end`."""
         column = _column(self.column)
-        return exp.and_(column >= _instant(datetime(span.start.year, 1, 1)), column < _instant(span.end))
+        new_year = span.start.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+        return exp.and_(column >= _instant(new_year), column < _instant(span.end))
 
 
 @dataclass(frozen=True)
