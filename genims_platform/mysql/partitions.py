@@ -36,6 +36,12 @@ def partition_clause(column: str, today: date) -> str:
     return f"PARTITION BY RANGE COLUMNS ({identifier(column)}) ({_definitions(wanted_partitions(today))})"
 
 
+def missing_partitions(present: Sequence[Partition], today: date) -> list[Partition]:
+    """The wanted partitions that a partitioned table lacks; none for a table that is not partitioned."""
+    ends = {partition.end for partition in present}
+    return [partition for partition in wanted_partitions(today) if partition.end not in ends] if present else []
+
+
 def missing_partition_statements(table: str, present: Sequence[Partition], today: date) -> list[str]:
     """Statements that split present partitions, in ascending order, at the month ends they lack; rows move along."""
     statements: list[str] = []
