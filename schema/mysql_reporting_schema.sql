@@ -339,7 +339,7 @@ CREATE TABLE sales_rep_performance (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'quota attainment and coaching. Rows: every crm.sales_reps.sales_rep_id, plus `UNKNOWN` when an order or opportunity has no representative (account owner of the customer).';
 
 CREATE TABLE delivery_performance (
-  delivery_date DATE NOT NULL COMMENT 'delivered date',
+  delivery_date DATE NOT NULL COMMENT 'day of the last proof of delivery, else tms.shipments.actual_delivery_date',
   warehouse_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'tms.shipments.warehouse_id',
   carrier_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'tms.shipments.carrier_id',
   factory_id VARCHAR(50) COLLATE utf8mb4_bin NULL COMMENT 'wms.warehouses.plant_id (plant of the warehouse)',
@@ -349,17 +349,17 @@ CREATE TABLE delivery_performance (
   weight_kg DECIMAL(18,4) NULL COMMENT 'kg: sum tms.shipments.total_weight_kg',
   on_time_estimate_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: share with delivered date <= tms.shipments.estimated_delivery_date',
   on_time_transit_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: share with delivered date - tms.shipments.ship_date <= tms.carrier_services.transit_days_max (by tms.shipments.service_id)',
-  valid_shipments INT NOT NULL COMMENT 'valid shipments valid',
+  valid_shipments INT NOT NULL COMMENT 'shipments that left on or after the date of their order (tms.shipments.ship_date >= erp.sales_orders.order_date)',
   on_time_request_count INT NOT NULL COMMENT 'valid and delivered date <= erp.sales_orders.requested_delivery_date',
   on_time_request_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: 100 x on_time_request_count / valid_shipments',
-  in_full_count INT NOT NULL COMMENT 'valid and order in full as above',
-  otif_count INT NOT NULL COMMENT 'both',
+  in_full_count INT NOT NULL COMMENT 'valid, and the valid shipments of the order delivered up to the day hold its pieces: sum tms.shipment_lines.quantity >= sum erp.sales_order_lines.order_quantity',
+  otif_count INT NOT NULL COMMENT 'on time against the request and in full',
   otif_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: 100 x otif_count / valid_shipments',
   avg_transit_days DECIMAL(12,4) NULL COMMENT 'days: mean delivered date - tms.shipments.ship_date',
   freight_cost_inr DECIMAL(18,2) NULL COMMENT 'INR: sum tms.shipments.total_cost (INR rate of the day by tms.shipments.currency at ship date)',
   cost_per_kg_inr DECIMAL(18,4) NULL COMMENT 'INR/kg: freight_cost_inr / weight_kg',
-  damaged_count INT NOT NULL COMMENT 'tms.proof_of_delivery.packages_condition <> ''good''',
-  returned_shipments INT NOT NULL COMMENT 'shipments with an tms.return_orders.original_shipment_id created up to the as-of instant',
+  damaged_count INT NOT NULL COMMENT 'shipments with tms.proof_of_delivery.packages_condition <> ''good''',
+  returned_shipments INT NOT NULL COMMENT 'shipments named by tms.return_orders.original_shipment_id, returns created up to the run',
   carrier_reported_otd_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: tms.carriers.on_time_delivery_pct (master figure, cross-check)',
   source_row_count INT NOT NULL COMMENT 'rows: tms.shipments rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
@@ -725,7 +725,7 @@ CREATE TABLE stock_aging_summary (
   qty_61_90 DECIMAL(18,4) NOT NULL COMMENT '61..90',
   qty_91_180 DECIMAL(18,4) NOT NULL COMMENT '91..180',
   qty_over_180 DECIMAL(18,4) NOT NULL COMMENT '> 180',
-  qty_age_unknown DECIMAL(18,4) NOT NULL COMMENT 'on hand not covered by receipts',
+  qty_age_unknown DECIMAL(18,4) NOT NULL COMMENT 'on hand not covered by receipts of the last three years',
   weighted_age_days DECIMAL(12,4) NULL COMMENT 'days: quantity-weighted age of known layers',
   slow_moving_value_inr DECIMAL(18,2) NULL COMMENT 'INR: (91..180 + over 180) x erp.materials.standard_cost',
   expired_qty DECIMAL(18,4) NOT NULL COMMENT 'wms.warehouse_inventory.expiry_date < today',
@@ -734,7 +734,7 @@ CREATE TABLE stock_aging_summary (
   source_row_count INT NOT NULL COMMENT 'rows: wms.warehouse_inventory rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (aging_date, warehouse_id, material_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'slow, obsolete and expiring stock to clear. Rows: every (warehouse, material) of winv.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'slow, obsolete and expiring stock to clear. Rows: every (warehouse, material) of wms.warehouse_inventory.';
 
 CREATE TABLE finished_goods_warehouse (
   stock_date DATE NOT NULL COMMENT 'day of the snapshot',
@@ -846,9 +846,9 @@ CREATE TABLE purchase_order_performance (
   po_date DATE NOT NULL COMMENT 'erp.purchase_orders.po_date',
   supplier_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'erp.purchase_orders.supplier_id',
   supplier_name VARCHAR(200) NULL COMMENT 'erp.suppliers.supplier_name',
-  po_count INT NOT NULL COMMENT 'po rows',
+  po_count INT NOT NULL COMMENT 'erp.purchase_orders rows',
   released_count INT NOT NULL COMMENT 'erp.purchase_orders.po_status = ''released''',
-  line_count INT NOT NULL COMMENT 'erp.purchase_order_lines rows',
+  line_count INT NOT NULL COMMENT 'erp.purchase_order_lines rows, deleted ones left out',
   order_qty DECIMAL(18,4) NULL COMMENT 'mixed units: sum erp.purchase_order_lines.order_quantity',
   po_value_inr DECIMAL(18,2) NULL COMMENT 'INR: sum erp.purchase_orders.total_value (INR rate of the day by erp.purchase_orders.currency)',
   standard_value_inr DECIMAL(18,2) NULL COMMENT 'INR: sum erp.purchase_order_lines.order_quantity x erp.materials.standard_cost',
@@ -857,15 +857,15 @@ CREATE TABLE purchase_order_performance (
   contract_line_count INT NOT NULL COMMENT 'lines with a contract price',
   contract_price_var_inr DECIMAL(18,2) NULL COMMENT '+ over contract: sum erp.purchase_order_lines.order_quantity x (erp.purchase_order_lines.unit_price - contract price)',
   planned_lead_days DECIMAL(12,4) NULL COMMENT 'days: mean of due date - erp.purchase_orders.po_date',
-  received_po_count INT NOT NULL COMMENT 'orders with a valid receipt',
-  on_time_po_count INT NOT NULL COMMENT 'last valid receipt date <= due date, all due',
+  received_po_count INT NOT NULL COMMENT 'orders with a valid receipt: completed on or after erp.purchase_orders.po_date, by now',
+  on_time_po_count INT NOT NULL COMMENT 'orders whose last valid receipt so far came by the due date, the latest delivery_date of their lines',
   on_time_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: 100 x on_time / received',
   received_qty DECIMAL(18,4) NULL COMMENT 'mixed units: sum wms.receiving_tasks.received_quantity of valid receipts',
   fill_rate_pct DECIMAL(7,2) NULL COMMENT '%: 100 x received_qty / order_qty of received orders (may exceed 100)',
   actual_lead_days DECIMAL(12,4) NULL COMMENT 'days: mean of first valid receipt date - erp.purchase_orders.po_date',
-  overdue_po_count INT NOT NULL COMMENT 'no valid receipt, due date < date of the as-of instant',
+  overdue_po_count INT NOT NULL COMMENT 'no valid receipt, due date before today',
   reported_otd_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: erp.suppliers.on_time_delivery_percentage (master figure)',
-  source_row_count INT NOT NULL COMMENT 'rows: po rows',
+  source_row_count INT NOT NULL COMMENT 'rows: erp.purchase_orders rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (po_date, supplier_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'price and delivery discipline per supplier and order day. Rows: suppliers with a purchase order on the day.';
@@ -875,11 +875,11 @@ CREATE TABLE supplier_performance (
   supplier_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'erp.suppliers.supplier_id and raw ids',
   supplier_name VARCHAR(200) NULL COMMENT 'erp.suppliers.supplier_name',
   supplier_type VARCHAR(50) NULL COMMENT 'erp.suppliers.supplier_type',
-  po_count INT NOT NULL COMMENT 'po of the month to the as-of instant',
-  spend_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum erp.purchase_orders.total_value',
+  po_count INT NOT NULL COMMENT 'erp.purchase_orders rows of the month to the as-of instant',
+  spend_inr DECIMAL(18,2) NULL COMMENT 'INR: sum erp.purchase_orders.total_value (INR rate of the day by erp.purchase_orders.currency); 0 without an order, NULL if an order has no usable rate',
   spend_share_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: 100 x spend / month total',
   otd_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: supplier.supplier_performance_metrics.ontime_delivery_pct of supplier.supplier_performance_metrics.metric_period = YYYY-MM',
-  otd_receipts_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: purchase orders due in the month (max erp.purchase_order_lines.delivery_date) with a valid receipt : share received by the due date',
+  otd_receipts_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: purchase orders due in the month (max erp.purchase_order_lines.delivery_date) with a valid receipt: share received by the due date',
   avg_lead_days DECIMAL(12,4) NULL COMMENT 'days: supplier.supplier_performance_metrics.average_lead_time_days',
   quality_acceptance_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: supplier.supplier_performance_metrics.quality_acceptance_pct, else qms.supplier_quality_metrics.acceptance_rate_pct',
   response_rate_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: supplier.supplier_performance_metrics.response_rate_pct',
@@ -888,15 +888,15 @@ CREATE TABLE supplier_performance (
   defect_ppm DECIMAL(14,2) NULL COMMENT 'ppm: qms.supplier_quality_metrics.defect_ppm of qms.supplier_quality_metrics.metric_period (supplier.supplier_performance_metrics holds none)',
   copq_inr DECIMAL(18,2) NULL COMMENT 'INR: qms.supplier_quality_metrics.rejection_cost + qms.supplier_quality_metrics.rework_cost + qms.supplier_quality_metrics.sorting_cost',
   ncr_count INT NOT NULL COMMENT 'qms.ncr_headers.detected_date in the month, qms.ncr_headers.supplier_id',
-  invoiced_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount, supplier.supplier_invoices.invoice_date in the month',
+  invoiced_inr DECIMAL(18,2) NULL COMMENT 'INR: sum supplier.supplier_invoices.total_amount (INR rate of the day by supplier.supplier_invoices.currency_code), supplier.supplier_invoices.invoice_date in the month; 0 without an invoice, NULL if one has no usable rate',
   match_variance_count INT NOT NULL COMMENT 'of these supplier.supplier_invoices.matching_status ''variance''',
   last_audit_score DECIMAL(7,2) NULL COMMENT '[0..100]: supplier.supplier_audits.audit_score of the latest supplier.supplier_audits.actual_date <= the as-of instant',
-  expired_documents INT NOT NULL COMMENT 'supplier.supplier_documents.expiry_date < date of the as-of instant, per supplier.supplier_documents.document_type only if no later valid one (supplier.supplier_documents.supplier_id)',
-  risk_level VARCHAR(8) NULL COMMENT 'one of low, medium, high; rule above',
-  source_row_count INT NOT NULL COMMENT 'rows: po + supplier.supplier_performance_metrics + qms.supplier_quality_metrics + ncr + supplier.supplier_invoices rows',
+  expired_documents INT NOT NULL COMMENT 'types of document (supplier.supplier_documents.document_type) of which the supplier holds none with expiry_date on or after the date of the as-of instant',
+  risk_level VARCHAR(8) NULL COMMENT 'one of low (0..1 points), medium (2..3), high (4 and more); points: otd_pct, else otd_receipts_pct, below 90: 1, below 80: 2; quality_acceptance_pct below 98: 1, below 95: 2; 1 each for expired_documents, last_audit_score below 75, ncr_count; NULL if nothing is known',
+  source_row_count INT NOT NULL COMMENT 'rows: erp.purchase_orders + supplier.supplier_performance_metrics + qms.supplier_quality_metrics + qms.ncr_headers + supplier.supplier_invoices rows',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (performance_month, supplier_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'develop, keep or replace a supplier. Rows: every sup row, plus supplier ids of supplier.supplier_performance_metrics, qms.supplier_quality_metrics, ncr, inv of the month that sup does not hold (raw ids).';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'develop, keep or replace a supplier. Rows: every erp.suppliers row, plus supplier ids of purchase orders, supplier.supplier_performance_metrics, qms.supplier_quality_metrics, qms.ncr_headers and supplier.supplier_invoices of the month that erp.suppliers does not hold (raw ids).';
 
 CREATE TABLE warehouse_operations_daily (
   operation_date DATE NOT NULL COMMENT 'the day',

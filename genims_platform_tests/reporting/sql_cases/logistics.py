@@ -1,0 +1,59 @@
+"""Deliveries, the sales pipeline, customer service, warehouses and spare parts."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import date
+
+from genims_platform_tests.reporting.sql_cases.case import Case, Figures, Query, number
+
+DELIVERED = """
+    SELECT warehouse_id, carrier_id, sales_order_id, ship_date, delivered, pieces
+    FROM (
+      SELECT s.*, coalesce(
+          (SELECT max(delivery_timestamp)::date FROM proof_of_delivery p WHERE p.shipment_id = s.shipment_id),
+          actual_delivery_date
+        ) AS delivered,
+        (SELECT sum(quantity) FROM shipment_lines l WHERE l.shipment_id = s.shipment_id) AS pieces
+      FROM shipments s
+    ) dated
+    WHERE delivered <= %(day)s::date
+"""
+ORDERED = """
+    SELECT sales_order_id, order_date, requested_delivery_date,
+      (SELECT sum(order_quantity) FROM sales_order_lines l
+       WHERE l.sales_order_id = o.sales_order_id AND deletion_indicator IS NOT TRUE)
+    FROM sales_orders o
+"""
+
+
+def on_time_in_full(query: Query) -> Figures:
+    """Deliveries of the day that were promised for it or later and complete their order."""
+    orders = {order: (ordered, requested, pieces) for order, ordered, requested, pieces in query("erp", ORDERED)}
+    delivered: defaultdict[object, float] = defaultdict(float)
+    todays: list[tuple[object, object, object]] = []
+    [(day,)] = query("tms", "SELECT %(day)s::date")
+    for warehouse, carrier, order, shipped, arrived, pieces in query("tms", DELIVERED):
+        if order in orders and _as_date(shipped) >= _as_date(orders[order][0]):
+            delivered[order] += number(pieces) or 0
+            if arrived == day:
+                todays.append((warehouse, carrier, order))
+    complete = Counter(
+        (warehouse, carrier)
+        for warehouse, carrier, order in todays
+        if _as_date(day) <= _as_date(orders[order][1]) and delivered[order] >= (number(orders[order][2]) or 1e99)
+    )
+    return _floats(complete)
+
+
+def _as_date(value: object) -> date:
+    assert isinstance(value, date)
+    return value
+
+
+def _floats(counts: Mapping[tuple[object, ...], int]) -> Figures:
+    return {key: float(count) for key, count in counts.items()}
+
+
+CASES = [
+    Case("delivery_performance", "otif_count", "warehouse_id, carrier_id", on_time_in_full, where="otif_count > 0"),
+]
