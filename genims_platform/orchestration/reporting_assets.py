@@ -29,6 +29,7 @@ _CHECK_DESCRIPTIONS = {
     "values": f"Identities between columns hold. {_IF_NOT} Values outside the ranges of the schema only warn.",
     "reconcile": f"Totals a day equal separate SQL on the sources. {_IF_NOT}",
     "orphans": "Keys match a row of master data. If not, a warning: such rows are published under their raw id.",
+    "row_count": "About as many rows as on the same weekday of the last four weeks. If not, a warning.",
 }
 _BLOCKING = frozenset({"rows", "keys", "values", "reconcile"})
 

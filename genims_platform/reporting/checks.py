@@ -1,9 +1,10 @@
 """What must hold for a slice before it is published, evaluated on the rows that are about to be loaded.
 
-Five checks a table: `rows` (the keys equal those found by separate SQL on the sources), `keys` (no NULL where the
+Six checks a table: `rows` (the keys equal those found by separate SQL on the sources), `keys` (no NULL where the
 schema forbids it, primary key unique), `values` (identities between columns; ranges of the schema), `reconcile`
-(totals equal separate SQL on the sources) and `orphans` (keys that match no master row). A failed one is an error and
-blocks publication, except ranges, warnings and orphans, which only warn.
+(totals equal separate SQL on the sources), `orphans` (keys that match no master row) and `row_count` (about as many
+rows as on the same weekday before). A failed one is an error and blocks publication, except ranges, warnings, orphans
+and row counts, which only warn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,16 +13,18 @@ from typing import Literal
 
 import polars as pl
 
+from genims_platform.mysql.connection import identifier
 from genims_platform.mysql.contract import TableContract
 from genims_platform.reporting import kpi
-from genims_platform.reporting.periods import Window, midnight
+from genims_platform.reporting.periods import Period, Window, midnight, moved, period_of
+from genims_platform.reporting.row_counts import comparable_periods, unusual_row_counts
 from genims_platform.sources.reader import Sources
 
 Expected = Callable[[Sources, Window], pl.DataFrame]
 """A second way to a figure: reads the sources by SQL and returns a row a period (and key)."""
 
-CheckName = Literal["rows", "keys", "values", "reconcile", "orphans"]
-CHECK_NAMES: tuple[CheckName, ...] = ("rows", "keys", "values", "reconcile", "orphans")
+CheckName = Literal["rows", "keys", "values", "reconcile", "orphans", "row_count"]
+CHECK_NAMES: tuple[CheckName, ...] = ("rows", "keys", "values", "reconcile", "orphans", "row_count")
 _SAMPLES = 5
 
 
@@ -126,8 +129,9 @@ def evaluate(
     sources: Sources,
     window: Window,
     overflows: Mapping[str, int],
+    period: Period = "day",
 ) -> tuple[CheckOutcome, ...]:
-    """All five checks over the rows of one window, in the contract's types.
+    """All checks over the rows of one window, in the contract's types.
 
     `overflows` counts, by column, values that did not fit the column and became NULL.
     """
@@ -137,6 +141,7 @@ def evaluate(
         _check_values(checks, contract, rows, overflows),
         _check_totals(checks.reconcile, contract, rows, sources, window),
         _check_orphans(checks, rows, sources, window),
+        _check_row_count(contract, rows, sources, window, period),
     )
 
 
@@ -256,6 +261,28 @@ def _check_orphans(checks: Checks, rows: pl.DataFrame, sources: Sources, window:
             names = ", ".join(lost[column].unique().sort().head(_SAMPLES).to_list())
             findings.append(f"{column}: {lost.height} rows ({share:.1%}) match no master row, such as {names}")
     return CheckOutcome("orphans", not findings, "warn", tuple(findings), facts)
+
+
+def _check_row_count(
+    contract: TableContract, rows: pl.DataFrame, sources: Sources, window: Window, period: Period
+) -> CheckOutcome:
+    column = identifier(contract.primary_key[0])
+    # The day or month that still runs has fewer rows than it will have; a snapshot is whole at once.
+    starts = {period_of(day, period) for day in window.days}
+    closed = sorted(start for start in starts if period == "snapshot" or moved(start, 1, period) <= window.as_of.date())
+    compared = [other for start in closed for other in comparable_periods(start, period)]
+    stored = sources.query(
+        "reporting",
+        f"SELECT {column}, COUNT(*) AS row_count FROM {identifier(contract.name)} "  # noqa: S608
+        f"WHERE {column} >= %(first)s AND {column} < %(end)s GROUP BY {column}",
+        {"first": min(compared, default=window.first), "end": window.first},
+    )
+    counts = dict(stored.iter_rows()) | dict(rows.group_by(contract.primary_key[0]).len().iter_rows())
+    findings = tuple(
+        f"{unusual.period} has {unusual.rows} rows, comparable {period}s have {unusual.usual:g}"
+        for unusual in unusual_row_counts(closed, counts, period)
+    )
+    return CheckOutcome("row_count", not findings, "warn", findings, {"periods_compared": len(closed)})
 
 
 def _number(frame: pl.DataFrame) -> int:

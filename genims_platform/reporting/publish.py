@@ -220,7 +220,15 @@ def _read(table: ReportingTable, window: Window, inputs: Inputs, watch: Stopwatc
     with watch.measure("compute"):
         rows, overflows = table.contract.cast(table.compute(inputs, window).collect())
     with watch.measure("validate"):
-        checks = evaluate(table.checks, table.contract, rows, sources=inputs, window=window, overflows=overflows)
+        checks = evaluate(
+            table.checks,
+            table.contract,
+            rows,
+            sources=inputs,
+            window=window,
+            overflows=overflows,
+            period=table.period,
+        )
     return _Slice(rows, checks)
 
 
