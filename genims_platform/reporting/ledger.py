@@ -38,6 +38,7 @@ def postings(
     ).with_columns(expense=pl.col("debit") - pl.col("credit"))
 
 
-def total_posted(amount: pl.Expr) -> pl.Expr:
-    """Sum of an amount over `postings`; NULL without a posting, or if one of them has no usable rate."""
-    return total_inr(pl.col("day"), amount)
+def total_posted(amount: pl.Expr, where: pl.Expr | None = None) -> pl.Expr:
+    """Sum of an amount over `postings` (those that meet `where`); NULL without one, or if one has no usable rate."""
+    day = pl.col("day")
+    return total_inr(day, amount) if where is None else total_inr(day.filter(where), amount.filter(where))
