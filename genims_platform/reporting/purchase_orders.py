@@ -20,11 +20,12 @@ def with_deliveries(
 ) -> pl.LazyFrame:
     """Orders with `due_date`, `first_received`, `last_received` (days) and `received_quantity`; NULL without a receipt.
 
-    An order is due on the latest delivery date of its lines. Completed receipts before `until` are matched by order,
-    since they name materials that the order does not hold; one from before the order's date is none of it.
+    An order is due on the latest delivery date of its `lines` (standing ones). Completed receipts before `until` are
+    matched by order, since they name materials that the order does not hold; one from before the order's date is none
+    of it.
     """
     key = "purchase_order_id"
-    due = standing_lines(lines).group_by(key).agg(due_date=pl.col("delivery_date").max())
+    due = lines.group_by(key).agg(due_date=pl.col("delivery_date").max())
     received = kpi.day(pl.col("completed_at"))
     deliveries = (
         receipts.filter(pl.col("task_status") == "completed", pl.col("completed_at") < until)

@@ -1,4 +1,4 @@
-"""What was ordered from suppliers, by SQL: the second way to the spend that two tables state."""
+"""Purchase orders by SQL: the second way to the spend that two tables state, and orders whose goods came."""
 
 from typing import Literal
 
@@ -37,3 +37,15 @@ def ordered_by(period: Literal["day", "month"], *, column: str, spend: str) -> E
         )
 
     return expected
+
+
+def orders_received(sources: Sources, window: Window) -> list[str]:
+    """Ids of the purchase orders of which goods came in the window."""
+    received = sources.query(
+        "wms",
+        "SELECT DISTINCT purchase_order_id FROM receiving_tasks "
+        "WHERE task_status = 'completed' AND completed_at >= %(start)s AND completed_at < %(end)s "
+        "AND purchase_order_id IS NOT NULL",
+        {"start": window.span.start, "end": window.span.end},
+    )
+    return received.to_series().to_list() if received.width else []
