@@ -19,7 +19,6 @@ from genims_platform.reporting.shipments import (
     delivered_shipments,
     of_shipments,
     of_the_same_orders,
-    valid_shipments,
 )
 from genims_platform.sources.reader import Sources
 from genims_platform.sources.scope import NO_TIME, Between, KeyFrom, KeyIn, Scope
@@ -59,16 +58,16 @@ def recognised_orders(
     Each order has to come with all its `shipments` and their `proofs`. The scopes above select whole orders; some of
     them are recognised on days before the window.
     """
-    deliveries = valid_shipments(delivered_shipments(shipments, proofs), orders)
-    latest = deliveries.group_by("sales_order_id").agg(delivered=pl.col("delivered_date").max(), shipped=pl.len())
+    deliveries = delivered_shipments(shipments, proofs).select("sales_order_id", "ship_date", "delivered_date")
+    # Orders are joined rather than asked for twice: each mention of a source is a query of its own.
+    valid = pl.col("ship_date") >= pl.col("order_date")
+    attributes = pl.exclude("sales_order_id", "ship_date", "delivered_date")
     return (
         orders.filter(pl.col("order_status").is_in(_RECOGNISED))
-        .join(latest, on="sales_order_id", how="left")
-        .with_columns(
-            revenue_date=pl.when(pl.col("shipped").is_null())
-            .then(pl.col("requested_delivery_date"))
-            .otherwise(pl.col("delivered"))
-        )
+        .join(deliveries, on="sales_order_id", how="left")
+        .group_by("sales_order_id")
+        .agg(attributes.first(), shipped=valid.any(), delivered=pl.col("delivered_date").filter(valid).max())
+        .with_columns(revenue_date=pl.when("shipped").then("delivered").otherwise("requested_delivery_date"))
         .filter(pl.col("revenue_date") <= window.last_day)
         .drop("delivered", "shipped")
     )
@@ -181,10 +180,12 @@ _SOLD = """
       GROUP BY 1, 2, 3
       WINDOW goods AS (PARTITION BY sales_order_id, material_id)
     ), sold AS (
-      SELECT day, sales_order_id, currency, coalesce(k.plant_id, nullif(btrim(l.plant_id), ''), 'UNKNOWN') AS factory_id,
+      SELECT day, sales_order_id, currency,
+        coalesce(k.plant_id, nullif(btrim(l.plant_id), ''), 'UNKNOWN') AS factory_id,
         coalesce(nullif(btrim(l.product_id), ''), nullif(btrim(m.product_id), ''), 'UNKNOWN') AS product_id,
-        l.order_quantity * share AS quantity, l.order_quantity * share * m.standard_cost AS standard_cost,
-        l.order_quantity * l.unit_price * (1 - coalesce(l.discount_percentage, 0) / 100) * share AS net_value
+        (l.order_quantity * share)::float8 AS quantity,
+        (l.order_quantity * share * m.standard_cost)::float8 AS standard_cost,
+        (l.order_quantity * l.unit_price * (1 - coalesce(l.discount_percentage, 0) / 100) * share)::float8 AS net_value
       FROM recognised
       JOIN sales_order_lines l USING (sales_order_id)
       LEFT JOIN makers k USING (sales_order_id, material_id)
