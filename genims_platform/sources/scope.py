@@ -118,6 +118,18 @@ class YearToDate(Scope):
 
 
 @dataclass(frozen=True)
+class Alike(Scope):
+    """Rows whose `column` is `value`: those of one kind in a table of several."""
+
+    column: str
+    value: str
+
+    def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
+        """`column = value`."""
+        return _column(self.column).eq(exp.Literal.string(self.value))
+
+
+@dataclass(frozen=True)
 class Unlike(Scope):
     """Rows whose `column` is not `value`, or says nothing: what is still open, such as an invoice that is not paid."""
 
