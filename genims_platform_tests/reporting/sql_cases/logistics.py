@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import date
 
-from genims_platform_tests.reporting.sql_cases.case import Case, Figures, Query, number
+from genims_platform_tests.reporting.sql_cases.case import Case, Figures, Query, by_key, number
 
 DELIVERED = """
     SELECT warehouse_id, carrier_id, sales_order_id, ship_date, delivered, pieces
@@ -56,4 +56,18 @@ def _floats(counts: Mapping[tuple[object, ...], int]) -> Figures:
 
 CASES = [
     Case("delivery_performance", "otif_count", "warehouse_id, carrier_id", on_time_in_full, where="otif_count > 0"),
+    Case(
+        "sales_pipeline_summary",
+        "amount_inr",
+        "record_type, stage",
+        by_key(
+            "crm",
+            """
+            SELECT 'opportunity', stage, sum(amount) FROM opportunities GROUP BY stage
+            UNION ALL
+            SELECT 'lead', lead_status, sum(estimated_deal_value) FROM leads GROUP BY lead_status
+            """,
+        ),
+        where="record_type <> 'quotation'",
+    ),
 ]
