@@ -3,7 +3,7 @@
 import polars as pl
 
 from genims_platform.reporting import kpi
-from genims_platform.reporting.checks import Identity
+from genims_platform.reporting.checks import Identity, sql
 from genims_platform.reporting.periods import Window
 
 _COMPLETED = ("completed", "closed")
@@ -12,6 +12,21 @@ UNITS_ADD_UP = Identity(
     "units_produced = good + rejected + scrapped + rework",
     pl.col("units_produced") - pl.sum_horizontal("units_good", "units_rejected", "units_scrapped", "units_rework"),
 )
+COMPLETION_DAYS_OF_BOOKINGS = sql(
+    "mes",
+    """
+    SELECT DISTINCT actual_end_time::date AS day
+    FROM work_orders
+    WHERE status IN ('completed', 'closed') AND actual_end_time < %(as_of)s
+      AND work_order_id IN (
+        SELECT work_order_id FROM labor_transactions WHERE clock_in_time >= %(start)s AND clock_in_time < %(end)s
+        UNION
+        SELECT work_order_id FROM material_transactions
+        WHERE transaction_date >= %(start)s AND transaction_date < %(end)s
+      )
+    """,
+)
+"""Days of completion of the orders for which labour or material was booked in the window, early or late."""
 
 
 def completed_orders(work_orders: pl.LazyFrame, window: Window) -> pl.LazyFrame:

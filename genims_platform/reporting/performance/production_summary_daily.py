@@ -10,6 +10,7 @@ from genims_platform.reporting.performance.completion_shift import PRODUCTION_SH
 from genims_platform.reporting.performance.machine_states import units_produced_by_line
 from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.production_orders import (
+    COMPLETION_DAYS_OF_BOOKINGS,
     UNITS_ADD_UP,
     completed_orders,
     order_costs,
@@ -57,20 +58,6 @@ _LABOR = sql(
     GROUP BY 1
     """,
 )
-_COMPLETION_DAYS_OF_BOOKINGS = sql(
-    "mes",
-    """
-    SELECT DISTINCT actual_end_time::date
-    FROM work_orders
-    WHERE status IN ('completed', 'closed') AND actual_end_time < %(as_of)s
-      AND work_order_id IN (
-        SELECT work_order_id FROM labor_transactions WHERE clock_in_time >= %(start)s AND clock_in_time < %(end)s
-        UNION
-        SELECT work_order_id FROM material_transactions
-        WHERE transaction_date >= %(start)s AND transaction_date < %(end)s
-      )
-    """,
-)
 _SHIFT_COLUMNS = tuple(f"units_good_{shift}" for shift in PRODUCTION_SHIFTS)
 _CHECKS = Checks(
     rows=_LINES,
@@ -86,7 +73,7 @@ _CHECKS = Checks(
 )
 
 
-@reporting_table(group="performance", recompute=1, horizon=35, touched=_COMPLETION_DAYS_OF_BOOKINGS, checks=_CHECKS)
+@reporting_table(group="performance", recompute=1, horizon=35, touched=COMPLETION_DAYS_OF_BOOKINGS, checks=_CHECKS)
 def production_summary_daily(
     *,
     window: Window,
