@@ -38,6 +38,10 @@ class Scope(ABC):
         """Rows that either rule selects."""
         return _Either(self, other)
 
+    def __and__(self, other: "Scope") -> "Scope":
+        """Rows that both rules select."""
+        return _Both(self, other)
+
 
 @dataclass(frozen=True)
 class Everything(Scope):
@@ -239,6 +243,18 @@ class _Either(Scope):
 
     def resolved(self, keys: Callable[[KeyFrom], Sequence[str]]) -> Scope:
         return _Either(self.left.resolved(keys), self.right.resolved(keys))
+
+
+@dataclass(frozen=True)
+class _Both(Scope):
+    left: Scope
+    right: Scope
+
+    def predicate(self, span: Span) -> exp.Condition:
+        return exp.and_(self.left.predicate(span), self.right.predicate(span))
+
+    def resolved(self, keys: Callable[[KeyFrom], Sequence[str]]) -> Scope:
+        return _Both(self.left.resolved(keys), self.right.resolved(keys))
 
 
 @dataclass(frozen=True)
