@@ -82,7 +82,7 @@ def sales_pipeline_summary(
     Stages are present state, so only today's rows are ever written and earlier days stay as they were. A record dates
     from its creation, a lead from the day in its number, a quotation from its own date; age in whole days up to today.
     Amounts in INR, quotations at the rate of their date. Weighted value is expected value: the amount at the
-    probability that the seller reported, or at a fixed weight of its stage. The last 30 days and the next include today.
+    probability that the seller reported, or at a fixed weight of its stage. The last and next 30 days include today.
     """
     today = window.last_day
     record_date, close_date, amount = pl.col("record_date"), pl.col("close_date"), pl.col("amount")
