@@ -109,6 +109,18 @@ class Until(Scope):
 
 
 @dataclass(frozen=True)
+class Unended(Scope):
+    """Rows whose `column`, where they ended, is empty or not before the span: what was still open when it began."""
+
+    column: str
+
+    def predicate(self, span: Span) -> exp.Condition:
+        """`column IS NULL OR column >= start`."""
+        column = _column(self.column)
+        return exp.or_(column.is_(exp.null()), column >= _instant(span.start))
+
+
+@dataclass(frozen=True)
 class YearToDate(Scope):
     """Rows whose `column` lies between the January 1 before the span and its end."""
 
