@@ -1,15 +1,19 @@
 """Assembles the Dagster definitions; production, tests and the command line all call `build_definitions`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from genims_platform.orchestration.daily_close import daily_close_job
+from genims_platform.orchestration.closes import daily_close_job, weekly_close_job
 from genims_platform.orchestration.event_pruning import prune_job
+from genims_platform.orchestration.freshness_checks import freshness_checks
+from genims_platform.orchestration.invariant_checks import invariant_checks
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import hourly_partitions
 from genims_platform.orchestration.reporting_assets import reporting_asset
 from genims_platform.orchestration.resources import platform_resources, utc_now
+from genims_platform.orchestration.retention import retention_job
 from genims_platform.orchestration.schedules import fixed_schedule, gap_schedule, hourly_schedule
 from genims_platform.orchestration.source_assets import source_assets, source_checks
 from genims_platform.reporting.registry import columns_read, reporting_tables
@@ -40,33 +44,59 @@ def build_definitions(
     columns = columns_read(tables.values())
     checks = source_checks(settings, columns)
 
+    freshness = freshness_checks(keys, partitions)
+    invariants = [check for check in [invariant_checks(tables)] if check]
+
     refresh = dg.define_asset_job(
         REPORTING_JOB,
-        selection=dg.AssetSelection.assets(*keys),
+        selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(freshness),
         description="Refreshes every reporting table for one hour, or a range of hours, of source events.",
         executor_def=dg.in_process_executor,
         tags={"genims/kind": "refresh"},
     )
-    check_sources = dg.define_asset_job(
-        "check_sources",
-        selection=dg.AssetSelection.checks(*checks),
-        description="Compares the live source databases with what the reports read.",
-        executor_def=dg.in_process_executor,
-        tags={"genims/kind": "maintenance"},
+    check_sources = _check_job("check_sources", "Compares the live source databases with what reports read.", checks)
+    check_freshness = _check_job(
+        "check_freshness", "Whether every hour of the window is published, the newest closed one too.", [freshness]
     )
-    close = daily_close_job(tables, settings)
+    check_invariants = _check_job(
+        "check_invariants", "Equations between the reporting tables, over the days of the daily close.", invariants
+    )
+    daily_close = daily_close_job(tables, settings)
+    weekly_close = weekly_close_job(tables, settings)
+    retention = retention_job()
     prune = prune_job(settings)
+    timetable = [
+        (check_freshness, "15 * * * *"),
+        (check_sources, "40 1 * * *"),
+        (daily_close, "0 2 * * *"),
+        (retention, "40 2 * * *"),
+        (prune, "15 3 * * *"),
+        (check_invariants, "30 3 * * *"),
+        (weekly_close, "0 4 * * 0"),
+    ]
     return dg.Definitions(
         assets=[*source_assets(columns), *assets],
-        asset_checks=checks,
-        jobs=[refresh, close, check_sources, prune],
+        asset_checks=[*checks, freshness, *invariants],
+        jobs=[refresh, *(job for job, _ in timetable if job)],
         schedules=[
             hourly_schedule(refresh),
             gap_schedule(refresh, keys, partitions),
-            fixed_schedule(close, "0 2 * * *"),
-            fixed_schedule(check_sources, "40 1 * * *"),
-            fixed_schedule(prune, "15 3 * * *"),
+            *(fixed_schedule(job, cron) for job, cron in timetable if job),
         ],
         resources={**platform_resources(settings), **(resources or {})},
         executor=dg.multiprocess_executor if settings.genims_executor == "multiprocess" else dg.in_process_executor,
+    )
+
+
+def _check_job(
+    name: str, description: str, checks: Sequence[dg.AssetChecksDefinition]
+) -> UnresolvedAssetJobDefinition | None:
+    if not checks:
+        return None
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.checks(*checks),
+        description=description,
+        executor_def=dg.in_process_executor,
+        tags={"genims/kind": "maintenance"},
     )

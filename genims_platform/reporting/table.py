@@ -82,16 +82,17 @@ class ReportingTable:
 
     def compute(self, sources: Sources, window: Window) -> pl.LazyFrame:
         """The rows of the window's periods, not yet cast to the contract."""
-        frames = {name: sources.scan(read, window.span) for name, read in self.reads.items()}
+        # Cached: a model may use a source in several places, and each would be a query of its own.
+        frames = {name: sources.scan(read, window.span).cache() for name, read in self.reads.items()}
         rows = self.model(window=window, **frames)
         return rows.filter(pl.col(self.period_column).is_between(window.first, window.end, closed="left"))
 
     def columns_read(self) -> Mapping[str, frozenset[str]]:
-        """Table read → columns that the model uses, found by running it over empty sources."""
+        """Source table → columns that the model uses, found by running it over empty sources."""
         sources = EmptySources(input_schema)
         day = date(2000, 1, 1)  # any day: there are no rows
         self.compute(sources, Window(day, day + DAY, midnight(day + DAY))).collect()
-        return sources.columns_read
+        return {table: columns for table, columns in sources.columns_read.items() if table in self.source_tables}
 
 
 def reporting_table(

@@ -21,11 +21,12 @@ from genims_platform.local.postgres import connect_postgres
 from genims_platform.local.servers import LocalServers
 from genims_platform.mysql.connection import Database
 from genims_platform.orchestration.backfill import months_of, run_range
-from genims_platform.orchestration.daily_close import closing_hours
+from genims_platform.orchestration.closes import closing_hours
 from genims_platform.orchestration.event_pruning import prune_events
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import key_of
 from genims_platform.orchestration.storage import LeanEventLogStorage
+from genims_platform.reporting.checks import CHECK_NAMES
 from genims_platform.reporting.periods import DAY, Hours, midnight
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import PROJECT_ROOT, Settings
@@ -89,11 +90,11 @@ def test_one_hour_publishes_its_day_and_describes_what_it_did(
     for name, table in TABLES.items():
         (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == reporting_key(name)]
         metadata = event.materialization.metadata
-        assert {"days", "seconds", "source_rows_read", "preview", "sources"} <= set(metadata)
+        assert {"periods", "seconds", "source_rows_read", "preview", "sources"} <= set(metadata)
         stored = reporting.read(f"SELECT {table.period_column} FROM {name}").to_series().value_counts(sort=True)
         assert set(stored.to_series()) >= {TODAY - DAY, TODAY}
         assert metadata["dagster/row_count"].value == dict(stored.iter_rows())[TODAY]
-    assert len(result.get_asset_check_evaluations()) == 5 * len(TABLES)
+    assert len(result.get_asset_check_evaluations()) == len(CHECK_NAMES) * len(TABLES)
 
 
 def test_a_range_run_records_every_hour_with_the_rows_of_its_own_day(
