@@ -13,7 +13,8 @@ from dagster._core.storage.tags import (
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import hour_of
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE
-from genims_platform.reporting.invariants import INVARIANTS, Invariant, Verdict, verify
+from genims_platform.reporting.invariants.invariant import Invariant, Verdict, verify
+from genims_platform.reporting.invariants.registry import INVARIANTS
 from genims_platform.reporting.periods import DAY, LATE_DAYS
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.rolling_window import add_months
