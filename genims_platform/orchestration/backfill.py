@@ -1,8 +1,10 @@
 """Backfills from Python: the reporting job over ranges of hours, at most a month in a run."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -34,7 +36,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class TableRun:
-    """What a run did to one table: rows and periods published, seconds of data work; `error` if it was not published."""
+    """What a run did to one table: rows and periods published, seconds of data work; `error` if nothing."""
 
     table: str
     rows: int = 0
@@ -108,7 +110,7 @@ def run_range(
     """
     run_id = make_new_run_id()
     if on_step is not None:
-        instance.add_event_listener(run_id, lambda event: _announce(event, on_step))
+        instance.add_event_listener(run_id, partial(_announce, on_step))
     try:
         result = job.execute_in_process(
             instance=instance,
@@ -125,10 +127,13 @@ def run_range(
     except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
         raise RunInterruptedError(f"run {run_id} was interrupted") from error
     selected = tables or [key.path[-1] for key in job.asset_layer.executable_asset_keys]
-    return RangeRun(hours, run_id, tuple(_table_run(table, result.all_events) for table in selected))
+    events: defaultdict[str | None, list[dg.DagsterEvent]] = defaultdict(list)
+    for event in result.all_events:
+        events[event.step_key].append(event)
+    return RangeRun(hours, run_id, tuple(_table_run(table, events[table]) for table in selected))
 
 
-def _announce(event: dg.EventLogEntry, on_step: Callable[[str, bool], None]) -> None:
+def _announce(on_step: Callable[[str, bool], None], event: dg.EventLogEntry) -> None:
     happened = event.dagster_event
     if happened is None or happened.step_key is None:
         return
@@ -137,14 +142,13 @@ def _announce(event: dg.EventLogEntry, on_step: Callable[[str, bool], None]) -> 
 
 
 def _table_run(table: str, events: Sequence[dg.DagsterEvent]) -> TableRun:
-    of_table = [event for event in events if event.step_key == table]
-    failure = next((event for event in of_table if event.is_step_failure), None)
+    failure = next((event for event in events if event.is_step_failure), None)
     if failure is not None:
         return TableRun(table, error=_reason(failure))
-    if not any(event.is_step_success for event in of_table):
+    if not any(event.is_step_success for event in events):
         return TableRun(table, error="not run, because a table that it reads failed")
     facts: dict[str, Any] = {}
-    for event in of_table:
+    for event in events:
         if event.is_step_materialization:
             # One event an hour; the last hour's carries what the whole refresh did.
             metadata = event.step_materialization_data.materialization.metadata
