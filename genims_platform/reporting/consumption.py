@@ -19,15 +19,22 @@ EXACT = pl.Decimal(38, 10)
 
 
 def shipped_materials(shipments: pl.LazyFrame, lines: pl.LazyFrame, window: Window) -> pl.LazyFrame:
-    """Lines of shipments that have left by now: `day`, `warehouse_id`, `material_id` and `quantity`."""
+    """Lines of shipments that have left by now: `day`, `warehouse_id`, `material_id` and `quantity`.
+
+    Read once, however many measures rest on them.
+    """
     left = shipments.filter(pl.col("ship_date") < pl.lit(window.span.end)).select(
         "shipment_id", "warehouse_id", day="ship_date"
     )
-    return lines.join(left, on="shipment_id").select(
-        "day",
-        "warehouse_id",
-        material_id=kpi.key(pl.col("material_id")),
-        quantity=pl.col("quantity").cast(QUANTITY),
+    return (
+        lines.join(left, on="shipment_id")
+        .select(
+            "day",
+            "warehouse_id",
+            material_id=kpi.key(pl.col("material_id")),
+            quantity=pl.col("quantity").cast(QUANTITY),
+        )
+        .cache()
     )
 
 
@@ -36,21 +43,25 @@ def booked_materials(transactions: pl.LazyFrame, materials: pl.LazyFrame, window
 
     Columns `day`, `work_order_id`, `material_id`, `quantity` (issued, or minus what was returned), `issued`,
     `returned` and `issued_cost` (of an issue, as booked), and `booked_name` and `booked_type` of the material.
+    Read once, however many measures rest on them.
     """
     kind, quantity = pl.col("transaction_type"), pl.col("quantity").cast(QUANTITY)
     issue = kind == "issue"
-    return with_material_id(
-        transactions.filter(kind.is_in(["issue", "return"]), pl.col("transaction_date") < window.span.end), materials
-    ).select(
-        "work_order_id",
-        "material_id",
-        day=kpi.day(pl.col("transaction_date")),
-        quantity=pl.when(issue).then(quantity).otherwise(-quantity),
-        issued=pl.when(issue).then(quantity),
-        returned=pl.when(~issue).then(quantity),
-        issued_cost=pl.when(issue).then(pl.col("total_cost").cast(EXACT)),
-        booked_name="material_name",
-        booked_type="material_type",
+    booked = transactions.filter(kind.is_in(["issue", "return"]), pl.col("transaction_date") < window.span.end)
+    return (
+        with_material_id(booked, materials)
+        .select(
+            "work_order_id",
+            "material_id",
+            day=kpi.day(pl.col("transaction_date")),
+            quantity=pl.when(issue).then(quantity).otherwise(-quantity),
+            issued=pl.when(issue).then(quantity),
+            returned=pl.when(~issue).then(quantity),
+            issued_cost=pl.when(issue).then(pl.col("total_cost").cast(EXACT)),
+            booked_name="material_name",
+            booked_type="material_type",
+        )
+        .cache()
     )
 
 
