@@ -29,6 +29,11 @@ COMPLETION_DAYS_OF_BOOKINGS = sql(
 """Days of completion of the orders for which labour or material was booked in the window, early or late."""
 
 
+def is_completed() -> pl.Expr:
+    """Whether an order of `mes.work_orders` reads completed; it counts from its `actual_end_time` on."""
+    return pl.col("status").is_in(_COMPLETED)
+
+
 def completed_orders(work_orders: pl.LazyFrame, window: Window) -> pl.LazyFrame:
     """Orders of `mes.work_orders` completed in the window, with `day`, the UTC day of `actual_end_time`.
 
@@ -36,7 +41,7 @@ def completed_orders(work_orders: pl.LazyFrame, window: Window) -> pl.LazyFrame:
     """
     ended = pl.col("actual_end_time")
     return work_orders.filter(
-        pl.col("status").is_in(_COMPLETED), ended.is_between(window.span.start, window.span.end, closed="left")
+        is_completed(), ended.is_between(window.span.start, window.span.end, closed="left")
     ).with_columns(day=kpi.day(ended))
 
 
