@@ -395,13 +395,13 @@ CREATE TABLE customer_service_summary (
   tickets_created INT NOT NULL COMMENT 'created in the day',
   tickets_resolved INT NOT NULL COMMENT 'resolved in the day',
   tickets_closed INT NOT NULL COMMENT 'closed in the day',
-  backlog_open INT NOT NULL COMMENT 'created < the as-of instant and earlier of resolved/closed is NULL or >= the as-of instant',
-  backlog_overdue INT NOT NULL COMMENT 'of these service.service_tickets.resolution_due_datetime < the as-of instant',
-  response_sla_met_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: created in the day and (service.service_tickets.first_response_datetime < the as-of instant or service.service_tickets.response_due_datetime < the as-of instant): share with first response <= due',
+  backlog_open INT NOT NULL COMMENT 'open at the end of the day, or at the run: created before and neither resolved nor closed before',
+  backlog_overdue INT NOT NULL COMMENT 'of these service.service_tickets.resolution_due_datetime before then',
+  response_sla_met_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: created in the day and answered (service.service_tickets.first_response_datetime) or due (response_due_datetime) before the run: share with first response <= due',
   resolution_sla_met_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: resolved in the day: share with service.service_tickets.resolved_datetime <= service.service_tickets.resolution_due_datetime',
   avg_first_response_minutes DECIMAL(14,2) NULL COMMENT 'min: mean of service.service_tickets.first_response_datetime - service.service_tickets.created_at, created in the day',
   avg_resolution_minutes DECIMAL(14,2) NULL COMMENT 'min: mean of service.service_tickets.resolved_datetime - service.service_tickets.created_at, resolved in the day (MTTR of tickets)',
-  p90_resolution_minutes DECIMAL(14,2) NULL COMMENT 'min: 90th percentile, linear interpolation',
+  p90_resolution_minutes DECIMAL(14,2) NULL COMMENT 'min: 90th percentile of the same, linear interpolation',
   escalated_count INT NOT NULL COMMENT 'created in the day with service.service_tickets.escalation_level > 0',
   reopened_count INT NOT NULL COMMENT 'sum service.service_tickets.reopened_count of tickets created in the day',
   fcr_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: resolved in the day: share with escalation_level 0 and reopened_count 0 (first contact resolution)',
@@ -409,13 +409,13 @@ CREATE TABLE customer_service_summary (
   complaints_created INT NOT NULL COMMENT 'created in the day, service.service_tickets.ticket_type = ''complaint''',
   csat_responses INT NOT NULL COMMENT 'resolved in the day with service.service_tickets.csat_rating',
   csat_avg DECIMAL(7,2) NULL COMMENT '[1..5]: mean service.service_tickets.csat_rating of these',
-  csat_satisfied_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: share of ratings 4 and 5',
-  warranty_claims INT NOT NULL COMMENT 'service.warranty_claims.claim_date = the day, customer by service.warranty_claims.ticket_id',
+  csat_satisfied_pct DECIMAL(7,2) NULL COMMENT '% [0..100]: share of ratings 4 and 5 of these',
+  warranty_claims INT NOT NULL COMMENT 'service.warranty_claims.claim_date = the day, customer by service.warranty_claims.ticket_id; of customers with a row only',
   warranty_amount_inr DECIMAL(18,2) NULL COMMENT 'INR: sum service.warranty_claims.total_claim_amount',
   source_row_count INT NOT NULL COMMENT 'rows: tickets with an event in the day',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (service_date, customer_id)
-) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'service level per customer, backlog and satisfaction. Rows: customers (account owner of the customer by service.service_tickets.account_id) with a ticket created, resolved or closed in the day or open at T.';
+) ENGINE = InnoDB DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_unicode_ci COMMENT = 'service level per customer, backlog and satisfaction. Rows: customers (crm.accounts.customer_id by service.service_tickets.account_id, else the account) with a ticket created, resolved or closed in the day or open at its end.';
 
 CREATE TABLE profit_and_loss_daily (
   pnl_date DATE NOT NULL COMMENT 'the day',

@@ -45,6 +45,21 @@ def on_time_in_full(query: Query) -> Figures:
     return _floats(complete)
 
 
+def backlog(query: Query) -> Figures:
+    """Tickets created and not ended at the end of the day, or at the refresh, by customer."""
+    named = {account: customer for account, customer in query("crm", "SELECT account_id, customer_id FROM accounts")}  # noqa: C416
+    customers: Counter[tuple[object, ...]] = Counter()
+    statement = """
+        SELECT account_id FROM service_tickets
+        WHERE created_at < least(%(day)s + interval '1 day', %(as_of)s)
+          AND coalesce(least(resolved_datetime, closed_datetime), 'infinity')
+            >= least(%(day)s + interval '1 day', %(as_of)s)
+    """
+    for (account,) in query("service", statement):
+        customers[named.get(account) or account,] += 1
+    return _floats(customers)
+
+
 def _as_date(value: object) -> date:
     assert isinstance(value, date)
     return value
@@ -70,4 +85,5 @@ CASES = [
         ),
         where="record_type <> 'quotation'",
     ),
+    Case("customer_service_summary", "backlog_open", "customer_id", backlog, where="backlog_open > 0"),
 ]
