@@ -36,12 +36,13 @@ _ORDERS_BY_DAY = """
     WITH days AS (
       SELECT d::date AS day, least(d + interval '1 day', %(end)s) AS until
       FROM generate_series(%(first_day)s::timestamp, %(last_day)s::timestamp, interval '1 day') d
-    ), orders AS (
+    ), orders AS MATERIALIZED (
       SELECT work_order_id, line_id, product_id, status, actual_start_time AS started,
         CASE WHEN status IN ('completed', 'closed') AND actual_end_time < %(end)s THEN actual_end_time END AS completed
       FROM work_orders
-      WHERE actual_end_time IS NULL OR actual_end_time >= %(start)s OR actual_start_time >= %(start)s
-        OR status NOT IN ('completed', 'closed', 'cancelled')
+      WHERE (actual_start_time < %(end)s OR actual_end_time < %(end)s)
+        AND (actual_end_time IS NULL OR actual_end_time >= %(start)s OR actual_start_time >= %(start)s
+          OR status NOT IN ('completed', 'closed', 'cancelled'))
     ), open AS (
       SELECT day, until, work_order_id, line_id, product_id
       FROM days
