@@ -1,14 +1,12 @@
 """A plant with one warehouse and a few materials, small enough to work out by hand."""
 
-from genims_platform_tests.reporting.frames import Rows
-
-WAREHOUSES: Rows = [
+WAREHOUSES: list[dict[str, object]] = [
     {"warehouse_id": "WH-2", "plant_id": "FAC-1"},
     {"warehouse_id": "WH-1", "plant_id": "FAC-1"},
     {"warehouse_id": "WH-9", "plant_id": None},
 ]
 
-MATERIALS: Rows = [
+MATERIALS: list[dict[str, object]] = [
     {
         "material_id": "MAT-1",
         "material_code": "FG-1",
