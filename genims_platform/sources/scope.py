@@ -275,9 +275,12 @@ class _OneOf(Scope):
     values: tuple[str, ...]
 
     def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
+        """`column = ANY ('{…}')`: one literal for all keys, which may be thousands."""
         if not self.values:
             return exp.false()
-        return exp.In(this=_column(self.column), expressions=[exp.Literal.string(value) for value in self.values])
+        quoted = (value.replace("\\", r"\\").replace('"', r"\"") for value in self.values)
+        array = exp.cast(exp.Literal.string("{" + ",".join(f'"{value}"' for value in quoted) + "}"), "text[]")
+        return exp.EQ(this=_column(self.column), expression=exp.Any(this=exp.paren(array)))
 
 
 def _column(name: str) -> exp.Column:
