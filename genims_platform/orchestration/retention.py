@@ -9,7 +9,7 @@ from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE
 def retention_job() -> dg.JobDefinition:
     """Job around `apply_retention`; fails, after all tables are done, if one of them could not be."""
 
-    @dg.op(name="apply_retention", required_resource_keys={REPORTING_DATABASE, AS_OF}, out=dg.Out(dg.Nothing))
+    @dg.op(name="roll_partitions", required_resource_keys={REPORTING_DATABASE, AS_OF}, out=dg.Out(dg.Nothing))
     def apply(context: dg.OpExecutionContext) -> None:
         result = apply_retention(context.resources.reporting_database, today=context.resources.as_of.date())
         context.log.info(

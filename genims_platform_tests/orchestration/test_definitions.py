@@ -8,12 +8,16 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster import AssetCheckKey
 
 from genims_platform.build import REPORTING_JOB, build_definitions
-from genims_platform.orchestration.keys import reporting_key
+from genims_platform.mysql.contract import contracts
+from genims_platform.orchestration.closes import closing_hours, earlier_hours
+from genims_platform.orchestration.freshness_checks import FRESHNESS_CHECK
+from genims_platform.orchestration.keys import reporting_key, source_key
 from genims_platform.orchestration.partitions import hourly_partitions
 from genims_platform.reporting.checks import CHECK_NAMES
+from genims_platform.reporting.invariants.registry import INVARIANTS
+from genims_platform.reporting.periods import LATE_DAYS
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import PROJECT_ROOT, load_settings
 
@@ -56,9 +60,11 @@ def test_every_asset_is_described() -> None:
 @pytest.mark.parametrize("name", sorted(reporting_tables()))
 def test_every_reporting_asset_has_its_sources_checks_and_columns(name: str) -> None:
     node = DEFINITIONS.resolve_asset_graph().get(reporting_key(name))
-    assert {key.path[0] for key in node.parent_keys} <= {f"genims_{source}_db" for source in _source_names()}
-    assert node.parent_keys
-    assert node.check_keys == {AssetCheckKey(node.key, check) for check in CHECK_NAMES}
+    table = reporting_tables()[name]
+    sources = {source_key(source) for source in table.source_tables}
+    assert node.parent_keys == sources | {reporting_key(kept) for kept in table.kept_tables}
+    equations = {invariant.name for invariant in INVARIANTS if invariant.tables[0] == name}
+    assert {key.name for key in node.check_keys} == {*CHECK_NAMES, FRESHNESS_CHECK, *equations}
     schema = node.metadata["dagster/column_schema"]
     assert [column.name for column in schema.columns] == [c.name for c in reporting_tables()[name].contract.columns]
     assert all(column.description for column in schema.columns)
@@ -91,8 +97,25 @@ def test_partitions_start_with_the_window_and_end_with_the_last_closed_hour() ->
 
 def test_the_hourly_job_holds_every_reporting_table() -> None:
     job = DEFINITIONS.resolve_job_def(REPORTING_JOB)
-    assert {node.name for node in job.nodes} == set(reporting_tables())
+    assert {node.name for node in job.nodes} == {*reporting_tables(), "invariants"}
 
 
-def _source_names() -> set[str]:
-    return {source.partition(".")[0] for table in reporting_tables().values() for source in table.source_tables}
+def test_every_table_of_the_schema_has_a_model() -> None:
+    assert set(reporting_tables()) == set(contracts("reporting"))
+
+
+def test_every_equation_names_tables_that_exist() -> None:
+    assert {table for invariant in INVARIANTS for table in invariant.tables} <= set(reporting_tables())
+
+
+def test_late_facts_are_covered_by_the_closes() -> None:
+    daily, weekly = (DEFINITIONS.resolve_job_def(name) for name in ("daily_close", "weekly_close"))
+    late = {name for name, table in reporting_tables().items() if table.horizon_days}
+    assert {node.name.removeprefix("daily_close_") for node in daily.nodes} == late
+    assert {node.name.removeprefix("weekly_close_") for node in weekly.nodes} == {
+        name for name in late if reporting_tables()[name].horizon_days > LATE_DAYS
+    }
+    as_of = datetime(2026, 3, 10, 2)
+    for table in reporting_tables().values():
+        if table.horizon_days > LATE_DAYS:
+            assert earlier_hours(table, as_of).end == closing_hours(table, as_of).start
