@@ -86,4 +86,31 @@ CASES = [
         where="record_type <> 'quotation'",
     ),
     Case("customer_service_summary", "backlog_open", "customer_id", backlog, where="backlog_open > 0"),
+    Case(
+        "warehouse_operations_daily",
+        "dock_to_stock_minutes",
+        "warehouse_id",
+        by_key(
+            "wms",
+            """
+            SELECT p.warehouse_id, extract(epoch FROM avg(p.completed_at - r.completed_at)) / 60
+            FROM putaway_tasks p JOIN receiving_tasks r USING (receiving_task_id)
+            WHERE p.completed_at::date = %(day)s::date AND p.completed_at < %(as_of)s GROUP BY 1
+            """,
+        ),
+        where="dock_to_stock_minutes IS NOT NULL",
+    ),
+    Case(
+        "warehouse_operations_daily",
+        "picked_qty",
+        "warehouse_id",
+        by_key(
+            "wms",
+            """
+            SELECT warehouse_id, sum(quantity_picked) FROM picking_tasks
+            WHERE task_number LIKE 'PICK-' || to_char(%(day)s::date, 'YYYYMMDD') || '-%%' GROUP BY 1
+            """,
+        ),
+        where="pick_tasks > 0",
+    ),
 ]
