@@ -56,6 +56,16 @@ def copy_rows(cursor: Cursor, table: str, rows: Sequence[Row]) -> None:
     cursor.copy_expert(statement, io.StringIO(lines))
 
 
+def insert_row(cursor: Cursor, table: str, row: Row) -> int:
+    """Insert one row and return its id."""
+    columns = sql.SQL(", ").join(map(sql.Identifier, row))
+    values = sql.SQL(", ").join(map(sql.Placeholder, row))
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(sql.Identifier(table), columns, values)
+    cursor.execute(statement, row)
+    (identity,) = cursor.fetchone() or (0,)
+    return identity
+
+
 def _without_hour(event: EventLogEntry) -> EventLogEntry | None:
     """A materialisation without partition and instant; None for an event that says more about its hour than that."""
     dagster_event = event.dagster_event

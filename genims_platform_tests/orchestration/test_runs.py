@@ -22,10 +22,10 @@ from genims_platform.local.servers import LocalServers
 from genims_platform.mysql.connection import Database
 from genims_platform.orchestration.backfill import months_of, run_range
 from genims_platform.orchestration.closes import closing_hours
+from genims_platform.orchestration.event_log import LeanEventLogStorage
 from genims_platform.orchestration.event_pruning import prune_events
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import key_of
-from genims_platform.orchestration.storage import LeanEventLogStorage
 from genims_platform.reporting.checks import CHECK_NAMES
 from genims_platform.reporting.periods import DAY, Hours, midnight
 from genims_platform.reporting.registry import reporting_tables

@@ -13,7 +13,9 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from dagster_postgres import PostgresEventLogStorage
 from psycopg2 import sql
 
-from genims_platform.orchestration.storage import EVENT_SWITCHES, LeanEventLogStorage, storage_url
+from genims_platform.orchestration import storage as storage_module
+from genims_platform.orchestration.event_log import LeanEventLogStorage
+from genims_platform.orchestration.storage import EVENT_SWITCHES, PooledPostgresStorage, storage_url
 from genims_platform.settings import PostgresServer, Settings
 from genims_platform.sources.connection import connect
 from genims_platform_tests.databases import drop_database
@@ -59,6 +61,19 @@ def events_of_a_run(partitions: dg.PartitionsDefinition | None, tags: dict[str, 
         for name, value in EVENT_SWITCHES.items():
             environment.setenv(name, value)
         return list(instance.all_logs(job.execute_in_process(instance=instance, tags=tags).run_id))
+
+
+def observed(source: dg.AssetKey) -> list[dg.EventLogEntry]:
+    @dg.op
+    def observe(context: dg.OpExecutionContext) -> None:
+        context.log_event(dg.AssetObservation(source, metadata={"rows": 3}))
+
+    @dg.job
+    def look() -> None:
+        observe()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        return list(instance.all_logs(look.execute_in_process(instance=instance).run_id))
 
 
 @contextmanager
@@ -108,6 +123,50 @@ def test_the_rows_of_a_run_are_those_of_the_stock_storage(hours: int, settings: 
                 continue
             assert rows(ours, table) == rows(stock, table), table
         assert len(rows(ours, "asset_check_executions")) == 8
+
+
+def test_newest_events_are_those_that_the_stock_storage_finds(settings: Settings) -> None:
+    key, source, hour = dg.AssetKey(["reporting", "orders_daily"]), dg.AssetKey(["mes", "orders"]), "2026-03-01-03:00"
+    tags = {ASSET_PARTITION_RANGE_START_TAG: "2026-03-01-00:00", ASSET_PARTITION_RANGE_END_TAG: "2026-03-01-05:00"}
+    newest_of_hour = dg.AssetRecordsFilter(key, asset_partitions=[hour])
+    with database(settings.dagster_storage) as server:
+        stock, ours = PostgresEventLogStorage(storage_url(server)), LeanEventLogStorage(storage_url(server))
+
+        def found() -> list[int]:
+            assert ours.fetch_materializations(newest_of_hour, 1) == stock.fetch_materializations(newest_of_hour, 1)
+            (record,) = ours.get_asset_records([source])
+            (observation,) = stock.fetch_observations(source, 1).records
+            assert record.asset_entry.last_observation_record == observation
+            newest = ours.fetch_materializations(newest_of_hour, 1).records
+            return [record.storage_id for record in newest]
+
+        assert ours.fetch_materializations(newest_of_hour, 1) == stock.fetch_materializations(newest_of_hour, 1)
+        assert ours.get_asset_records([source]) == []
+        observations = observed(source)
+        store(ours, observations)
+        assert found() == []
+        store(ours, events_of_a_run(HOURS, tags))
+        first = found()
+        store(ours, [*observations, *events_of_a_run(HOURS, tags)])
+        assert found() > first
+        for asset_key in (key, source):
+            ours.wipe_asset(asset_key)
+        assert ours.fetch_materializations(newest_of_hour, 1).records == []
+        assert stock.fetch_materializations(newest_of_hour, 1).records == []
+        assert ours.get_asset_records([source]) == stock.get_asset_records([source]) == []
+
+
+def test_a_connection_that_broke_while_idle_is_replaced(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "TRIED_AFTER_IDLE_SECONDS", -1)
+    with database(settings.dagster_storage) as server:
+        events = PooledPostgresStorage(storage_url(server)).event_log_storage
+        assert events.get_maximum_record_id() is None
+        with closing(connect(server, autocommit=True)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        assert events.get_maximum_record_id() is None
 
 
 def test_a_batch_that_fails_leaves_no_row(settings: Settings) -> None:
