@@ -241,6 +241,27 @@ class Earliest(Scope):
 
 
 @dataclass(frozen=True)
+class Latest(Scope):
+    """Rows of `table`, the one read, that hold the largest `column` for their key `by` among those `scope` selects."""
+
+    table: str
+    column: str
+    by: str
+    scope: Scope
+
+    def predicate(self, span: Span) -> exp.Condition:
+        """`(by, column) IN (SELECT by, max(column) FROM table WHERE … GROUP BY by)`."""
+        by, column = _column(self.by), _column(self.column)
+        latest = (
+            exp.select(by, exp.Max(this=column))
+            .from_(exp.to_table(self.table, quoted=True))
+            .where(self.scope.predicate(span))
+            .group_by(by)
+        )
+        return exp.In(this=exp.Tuple(expressions=[by.copy(), column.copy()]), query=exp.Subquery(this=latest))
+
+
+@dataclass(frozen=True)
 class _Either(Scope):
     left: Scope
     right: Scope
