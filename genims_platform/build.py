@@ -16,7 +16,7 @@ from genims_platform.orchestration.resources import platform_resources, utc_now
 from genims_platform.orchestration.retention import retention_job
 from genims_platform.orchestration.schedules import fixed_schedule, gap_schedule, hourly_schedule
 from genims_platform.orchestration.source_assets import source_assets, source_checks
-from genims_platform.reporting.registry import columns_read, reporting_tables
+from genims_platform.reporting.registry import reporting_tables
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.settings import Settings
 from genims_platform.settings import settings as process_settings
@@ -41,8 +41,7 @@ def build_definitions(
     partitions = partitions or hourly_partitions(utc_now().date())
     assets = [reporting_asset(table, partitions, settings) for table in tables.values()]
     keys = [reporting_key(name) for name in tables]
-    columns = columns_read(tables.values())
-    checks = source_checks(settings, columns)
+    checks = source_checks(settings, tables.values())
 
     freshness = freshness_checks(keys, partitions)
     invariants = [check for check in [invariant_checks(tables)] if check]
@@ -75,7 +74,7 @@ def build_definitions(
         (weekly_close, "0 4 * * 0"),
     ]
     return dg.Definitions(
-        assets=[*source_assets(columns), *assets],
+        assets=[*source_assets(tables.values()), *assets],
         asset_checks=[*checks, freshness, *invariants],
         jobs=[refresh, *(job for job, _ in timetable if job)],
         schedules=[

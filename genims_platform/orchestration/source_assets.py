@@ -1,10 +1,13 @@
 """Source assets: every PostgreSQL table that some report reads, with a daily check of its columns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 
 import dagster as dg
 
 from genims_platform.orchestration.keys import source_key
+from genims_platform.reporting.registry import columns_read
+from genims_platform.reporting.table import ReportingTable
 from genims_platform.settings import Settings
 from genims_platform.sources.catalogue import Column, Reference, source_table
 from genims_platform.sources.schema import Finding, check
@@ -30,18 +33,32 @@ _SUBJECTS = {
 _VALUES_SHOWN = 8
 
 
-def source_assets(columns_read: Mapping[str, frozenset[str]]) -> list[dg.AssetSpec]:
+def source_assets(tables: Collection[ReportingTable]) -> list[dg.AssetSpec]:
     """One external asset for each source table read, keyed `[database, table]` and grouped by database."""
-    return [_source_asset(table, columns) for table, columns in sorted(columns_read.items())]
+    return [_source_asset(table) for table in _source_tables(tables)]
 
 
-def source_checks(settings: Settings, columns_read: Mapping[str, frozenset[str]]) -> list[dg.AssetChecksDefinition]:
-    """For each database one step that compares the live columns of its tables with the catalogue."""
-    databases = sorted({table.partition(".")[0] for table in columns_read})
-    return [_database_check(settings, name, columns_read) for name in databases]
+def source_checks(settings: Settings, tables: Collection[ReportingTable]) -> list[dg.AssetChecksDefinition]:
+    """For each database one step that compares the live columns of its tables with what reports read."""
+
+    # Which columns a model uses is found by running it: too dear for every process that only loads the definitions.
+    @cache
+    def read() -> Mapping[str, frozenset[str]]:
+        return columns_read(tables)
+
+    sources = _source_tables(tables)
+    databases = sorted({source.partition(".")[0] for source in sources})
+    return [
+        _database_check(settings, name, [source for source in sources if source.startswith(f"{name}.")], read)
+        for name in databases
+    ]
 
 
-def _source_asset(table: str, columns: frozenset[str]) -> dg.AssetSpec:
+def _source_tables(tables: Collection[ReportingTable]) -> list[str]:
+    return sorted({source for table in tables for source in table.source_tables})
+
+
+def _source_asset(table: str) -> dg.AssetSpec:
     facts = source_table(table)
     key = source_key(table)
     references = {reference.column: reference for reference in facts.references}
@@ -56,13 +73,12 @@ def _source_asset(table: str, columns: frozenset[str]) -> dg.AssetSpec:
                 ),
             )
             for column in facts.columns
-            if column.name in columns
         ]
     )
     return dg.AssetSpec(
         key=key,
         group_name=key.path[0],
-        description=f"{_SUBJECTS[table.partition('.')[0]]}. The columns shown are those that reports read.",
+        description=f"{_SUBJECTS[table.partition('.')[0]]}. Columns as the source catalogue knows them.",
         kinds={"postgres"},
         owners=OWNERS,
         metadata={
@@ -90,10 +106,8 @@ def _observed(column: Column, reference: Reference | None) -> str | None:
 
 
 def _database_check(
-    settings: Settings, database: str, columns_read: Mapping[str, frozenset[str]]
+    settings: Settings, database: str, tables: Sequence[str], read: Callable[[], Mapping[str, frozenset[str]]]
 ) -> dg.AssetChecksDefinition:
-    tables = [table for table in sorted(columns_read) if table.startswith(f"{database}.")]
-
     @dg.multi_asset_check(
         name=f"source_columns_{database}",
         specs=[
@@ -106,7 +120,7 @@ def _database_check(
         ],
     )
     def compare() -> Iterator[dg.AssetCheckResult]:
-        findings = check(settings, [database], read_columns=columns_read)
+        findings = check(settings, [database], read_columns=read())
         for table in tables:
             name = table.partition(".")[2]
             yield _result(table, [f for f in findings if f.table in (None, name)])
