@@ -20,7 +20,7 @@ def postings(
     """
     valid = headers.filter(
         pl.col("posted"), ~pl.col("reversed"), pl.col("posting_date") < pl.lit(window.span.end)
-    ).select("journal_entry_id", day="posting_date")
+    ).select("journal_entry_id", "source_document_id", day="posting_date")
     dated = lines.join(valid, on="journal_entry_id").join(
         accounts.select("account_id", *_ACCOUNT).unique("account_id", keep="first", maintain_order=True),
         on="account_id",
@@ -34,7 +34,14 @@ def postings(
         return pl.coalesce(pl.col(f"functional_{side}").cast(_EXACT), converted)
 
     return rated.select(
-        "day", "account_id", *_ACCOUNT, "factory_id", "cost_center_id", debit=inr("debit"), credit=inr("credit")
+        "day",
+        "source_document_id",
+        "account_id",
+        *_ACCOUNT,
+        "factory_id",
+        "cost_center_id",
+        debit=inr("debit"),
+        credit=inr("credit"),
     ).with_columns(expense=pl.col("debit") - pl.col("credit"))
 
 

@@ -40,7 +40,7 @@ def _line(order_id: str, quantity: int, material: str = "M-1", **values: object)
 
 
 def _shipment(shipment_id: str, order_id: str, shipped: date, delivered: date | None = None) -> dict[str, object]:
-    shipment = {"shipment_id": shipment_id, "sales_order_id": order_id, "ship_date": shipped}
+    shipment: dict[str, object] = {"shipment_id": shipment_id, "sales_order_id": order_id, "ship_date": shipped}
     return shipment | {"actual_delivery_date": delivered}
 
 

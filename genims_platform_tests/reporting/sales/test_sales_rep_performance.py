@@ -16,8 +16,8 @@ def _order(order_id: str, customer: str | None, ordered: date, net: int, **value
 def _opportunity(
     number: int, owner: str | None, stage: str, closes: date, created: datetime, amount: int | None = 100
 ) -> dict[str, object]:
-    deal = {"opportunity_id": f"O-{number}", "opportunity_owner": owner, "account_id": "A-1", "stage": stage}
-    return deal | {"close_date": closes, "created_at": created, "amount": amount}
+    deal: dict[str, object] = {"opportunity_id": f"O-{number}", "opportunity_owner": owner, "stage": stage}
+    return deal | {"account_id": "A-1", "close_date": closes, "created_at": created, "amount": amount}
 
 
 def _quota(forecast_id: str, quarter: int, amount: int, **values: object) -> dict[str, object]:
