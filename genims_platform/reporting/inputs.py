@@ -10,7 +10,7 @@ from genims_platform.mysql.contract import contracts
 from genims_platform.mysql.slices import stored_rows
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read, SourceReader, lazy_source
-from genims_platform.sources.scope import Between, Span
+from genims_platform.sources.scope import Between, Latest, Span
 
 REPORTING = "reporting"
 """Database name in a `Read` of kept snapshots, such as `reporting.inventory_value_summary`."""
@@ -35,18 +35,22 @@ class Inputs:
         return self._sources.rows_read
 
     def scan(self, read: Read, span: Span) -> pl.LazyFrame:
-        """Rows of a source table, or stored rows of a reporting table whose period lies `Between` some days."""
+        """Rows of a source table, or stored rows of a reporting table: those `Between` some days, or the `Latest`."""
         if read.database != REPORTING:
             return self._sources.scan(read, span)
         contract = contracts("reporting")[read.table.partition(".")[2]]
-        if not isinstance(read.scope, Between):
+        if not isinstance(read.scope, Between | Latest):
             raise TypeError(f"stored rows of {contract.name} are read between days, not by {read.scope}")
         period = identifier(read.scope.column)
-        bounds = (span.start - read.scope.before, span.end + read.scope.after)
+        condition, bounds = f"{period} >= %s AND {period} < %s", (span.start, span.end)
+        if isinstance(read.scope, Between):
+            bounds = (span.start - read.scope.before, span.end + read.scope.after)
+        else:
+            table = identifier(contract.name)
+            condition = f"{period} = (SELECT MAX({period}) FROM {table} WHERE {condition})"  # noqa: S608
 
         def fetch(columns: list[str]) -> pl.DataFrame:
             with self._target.connection() as connection:
-                condition = f"{period} >= %s AND {period} < %s"
                 rows = stored_rows(connection, contract, condition, bounds, columns=columns)
             self.rows_read[read.table] += rows.height
             return rows
