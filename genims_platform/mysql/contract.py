@@ -278,9 +278,11 @@ def _column(
     kind = definition.kind
     if kind is None:
         raise ContractError(f"{table}.{definition.name}: no type")
-    dtype = _dtype(kind)
+    # Not copied: generating SQL from a copy of the tree takes twice as long, and every process reads the contracts.
+    sql_type = kind.sql("mysql", copy=False)
+    dtype = _dtype(kind, sql_type)
     if dtype is None:
-        raise ContractError(f"{table}.{definition.name}: type {kind.sql('mysql')} is not mapped")
+        raise ContractError(f"{table}.{definition.name}: type {sql_type} is not mapped")
     constraints = {type(constraint.kind): constraint.kind for constraint in definition.constraints}
     not_null = constraints.get(exp.NotNullColumnConstraint)
     comment = constraints.get(exp.CommentColumnConstraint)
@@ -289,7 +291,7 @@ def _column(
     unit, value_range, description = _explain(text)
     return ColumnContract(
         name=definition.name,
-        sql_type=kind.sql("mysql").lower().replace(" ", "") if kind.expressions else kind.sql("mysql").lower(),
+        sql_type=sql_type.lower().replace(" ", "") if kind.expressions else sql_type.lower(),
         nullable=definition.name not in primary_key and (not_null is None or bool(not_null.args.get("allow_null"))),
         unit=unit,
         value_range=value_range,
@@ -297,12 +299,12 @@ def _column(
         dtype=dtype,
         comment=text,
         collation=(collate.this.name if collate else table_collation) if dtype == pl.String else None,
-        definition=definition.sql("mysql"),
+        definition=definition.sql("mysql", copy=False),
     )
 
 
-def _dtype(kind: exp.DataType) -> pl.DataType | None:
-    base = re.sub(r"[ (].*", "", kind.sql("mysql").upper())
+def _dtype(kind: exp.DataType, sql_type: str) -> pl.DataType | None:
+    base = re.sub(r"[ (].*", "", sql_type.upper())
     parameters = [int(parameter.this.name) for parameter in kind.expressions if parameter.this.name.isdigit()]
     if base in _INTEGERS:
         return _INTEGERS[base]()
