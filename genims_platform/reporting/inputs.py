@@ -10,7 +10,7 @@ from genims_platform.mysql.contract import contracts
 from genims_platform.mysql.slices import stored_rows
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read, SourceReader, lazy_source
-from genims_platform.sources.scope import Between, Latest, Span
+from genims_platform.sources.scope import Between, LastSnapshot, Span
 
 REPORTING = "reporting"
 """Database name in a `Read` of kept snapshots, such as `reporting.inventory_value_summary`."""
@@ -35,11 +35,11 @@ class Inputs:
         return self._sources.rows_read
 
     def scan(self, read: Read, span: Span) -> pl.LazyFrame:
-        """Rows of a source table, or stored rows of a reporting table: those `Between` some days, or the `Latest`."""
+        """Rows of a source table, or stored rows of a reporting table: those `Between` some days, or the `LastSnapshot`."""
         if read.database != REPORTING:
             return self._sources.scan(read, span)
         contract = contracts("reporting")[read.table.partition(".")[2]]
-        if not isinstance(read.scope, Between | Latest):
+        if not isinstance(read.scope, Between | LastSnapshot):
             raise TypeError(f"stored rows of {contract.name} are read between days, not by {read.scope}")
         period = identifier(read.scope.column)
         condition, bounds = f"{period} >= %s AND {period} < %s", (span.start, span.end)

@@ -262,6 +262,24 @@ class Latest(Scope):
 
 
 @dataclass(frozen=True)
+class LastSnapshot(Scope):
+    """Rows of `table`, the one read, on the latest day `column` within the span: the last snapshot of a month."""
+
+    table: str
+    column: str
+
+    def predicate(self, span: Span) -> exp.Condition:
+        """`column = (SELECT max(column) FROM table WHERE …)`."""
+        column = _column(self.column)
+        latest = (
+            exp.select(exp.Max(this=column))
+            .from_(exp.to_table(self.table, quoted=True))
+            .where(Between(self.column).predicate(span))
+        )
+        return column.eq(exp.Subquery(this=latest))
+
+
+@dataclass(frozen=True)
 class _Either(Scope):
     left: Scope
     right: Scope
