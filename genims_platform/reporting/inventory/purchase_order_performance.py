@@ -42,7 +42,7 @@ def _order_days_of_deliveries(sources: Sources, window: Window) -> pl.DataFrame:
         """,
         {"start": window.span.start, "end": window.span.end, "orders": orders_received(sources, window)},
     )
-    return _bridged(days.to_series().drop_nulls().sort() if days.width else pl.Series(dtype=pl.Date))
+    return _bridged(days.to_series().cast(pl.Date).drop_nulls().sort() if days.width else pl.Series(dtype=pl.Date))
 
 
 def _bridged(days: pl.Series) -> pl.DataFrame:
