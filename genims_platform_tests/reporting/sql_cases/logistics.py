@@ -113,4 +113,19 @@ CASES = [
         ),
         where="pick_tasks > 0",
     ),
+    Case(
+        "spare_parts_inventory",
+        "issued_90d_value_inr",
+        "part_id",
+        by_key(
+            "cmms",
+            """
+            SELECT mro_part_id, sum(total_cost) FROM mro_parts_transactions
+            WHERE transaction_type = 'issued' AND transaction_date < %(as_of)s
+              AND transaction_date >= %(day)s - interval '89 days'
+            GROUP BY 1
+            """,
+        ),
+        where="part_register = 'mro' AND issued_90d_qty > 0",
+    ),
 ]
