@@ -80,16 +80,12 @@ def at_factory_of_order(rows: pl.LazyFrame, orders: pl.LazyFrame) -> pl.LazyFram
 
 
 def consumption(shipped: pl.LazyFrame, booked: pl.LazyFrame) -> pl.LazyFrame:
-    """Consumption by `day`, `plant_id` and `material_id`: `quantity`, negative where more came back than was issued.
+    """What was consumed, one row a booking: `day`, `plant_id`, `material_id` and `quantity`, negative for a return.
 
     `shipped` are shipped materials at their plants, `booked` booked ones at theirs.
     """
     columns = ("day", "plant_id", "material_id", "quantity")
-    return (
-        pl.concat([shipped.select(columns), booked.select(columns)])
-        .group_by("day", "plant_id", "material_id")
-        .agg(kpi.total(pl.col("quantity")))
-    )
+    return pl.concat([shipped.select(columns), booked.select(columns)])
 
 
 def in_days_to(last_day: date, days: int) -> pl.Expr:
