@@ -35,7 +35,7 @@ class Inputs:
         return self._sources.rows_read
 
     def scan(self, read: Read, span: Span) -> pl.LazyFrame:
-        """Rows of a source table, or stored rows of a reporting table: those `Between` some days, or the `LastSnapshot`."""
+        """Rows of a source table, or stored ones of a reporting table: `Between` some days, or the `LastSnapshot`."""
         if read.database != REPORTING:
             return self._sources.scan(read, span)
         contract = contracts("reporting")[read.table.partition(".")[2]]
