@@ -6,7 +6,8 @@ import polars as pl
 
 from genims_platform.sources.reader import Sources
 
-_RATE = pl.Schema({"currency": pl.String, "rate_day": pl.Date, "rate": pl.Float64})
+_EXACT = pl.Decimal(38, 10)
+_RATE = pl.Schema({"currency": pl.String, "rate_day": pl.Date, "rate": pl.Decimal(38, 6)})
 _RATES = """
     WITH wanted AS (SELECT * FROM unnest(%(currencies)s::text[], %(days)s::date[]) AS w (currency, rate_day)),
     bands (currency, low, high) AS (VALUES ('USD', 50, 150), ('EUR', 50, 180), ('GBP', 60, 220))
@@ -15,7 +16,7 @@ _RATES = """
         WHEN exchange_rate BETWEEN low AND high AND inverse_rate BETWEEN low AND high THEN NULL
         WHEN exchange_rate BETWEEN low AND high THEN exchange_rate
         WHEN inverse_rate BETWEEN low AND high THEN inverse_rate
-      END::float8 AS rate
+      END AS rate
     FROM wanted
     LEFT JOIN bands USING (currency)
     LEFT JOIN LATERAL (
@@ -36,15 +37,15 @@ def in_inr(sources: Sources, native: pl.DataFrame, by: Sequence[str]) -> pl.Data
     """
     if native.is_empty():
         return pl.DataFrame(schema=[*by, "amount"])
-    amount, currency = pl.col("amount").cast(pl.Float64), pl.col("currency").cast(pl.String)
+    amount, currency = pl.col("amount").cast(_EXACT), pl.col("currency").cast(pl.String)
     native = native.with_columns(amount, currency.fill_null("INR"), pl.col("rate_day").cast(pl.Date))
     foreign = native.filter(pl.col("currency") != "INR").select("currency", "rate_day").unique()
     rates = pl.DataFrame(schema=_RATE)
     if foreign.height:
         wanted = {"currencies": foreign["currency"].to_list(), "days": foreign["rate_day"].to_list()}
         rates = sources.query("financial", _RATES, wanted).cast(_RATE)
-    rate = pl.when(pl.col("currency") == "INR").then(1.0).otherwise(pl.col("rate"))
-    converted = pl.when(pl.col("amount") == 0).then(0.0).otherwise(pl.col("amount") * rate)
+    as_it_is = (pl.col("currency") == "INR") | (pl.col("amount") == 0)
+    converted = pl.when(as_it_is).then(pl.col("amount")).otherwise(pl.col("amount") * pl.col("rate"))
     return (
         native.join(rates, on=["currency", "rate_day"], how="left")
         .with_columns(converted=converted)
