@@ -33,13 +33,16 @@ class Reconciliation:
     """Totals a period that must equal `expected`, which returns the period column and one column a measure.
 
     `measures` says how a total is formed from the table's rows; by default it is the sum of the column of that name.
-    Totals of counts are exact, others may differ by `tolerance` for each row of the period, for rounding at load.
+    Totals of counts are exact, others may differ by `tolerance` for each row of the period, for rounding at load; a
+    total of values that did not fit their column is not compared. With `blocks` False, a difference is a warning among
+    the `values`: it says that the sources contradict each other, which no transform may repair.
     """
 
     name: str
     expected: Expected
     measures: Mapping[str, pl.Expr] = field(default_factory=dict)
     tolerance: float = 0.005
+    blocks: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,11 +138,16 @@ def evaluate(
 
     `overflows` counts, by column, values that did not fit the column and became NULL.
     """
+    complete = rows.select(name for name in rows.columns if not overflows.get(name))
+    blocking = [rule for rule in checks.reconcile if rule.blocks]
+    doubtful = [rule for rule in checks.reconcile if not rule.blocks]
     return (
         _check_rows(checks.rows, contract, rows, sources, window),
         _check_keys(contract, rows),
-        _check_values(checks, contract, rows, overflows),
-        _check_totals(checks.reconcile, contract, rows, sources, window),
+        _check_values(
+            checks, contract, rows, overflows, _compare_totals(doubtful, contract, complete, sources, window)[0]
+        ),
+        _check_totals(blocking, contract, complete, sources, window),
         _check_orphans(checks, rows, sources, window),
         _check_row_count(contract, rows, sources, window, period),
     )
@@ -172,7 +180,11 @@ def _check_keys(contract: TableContract, rows: pl.DataFrame) -> CheckOutcome:
 
 
 def _check_values(
-    checks: Checks, contract: TableContract, rows: pl.DataFrame, overflows: Mapping[str, int]
+    checks: Checks,
+    contract: TableContract,
+    rows: pl.DataFrame,
+    overflows: Mapping[str, int],
+    contradictions: Sequence[str],
 ) -> CheckOutcome:
     period = contract.primary_key[0]
     broken: list[str] = []
@@ -185,6 +197,7 @@ def _check_values(
             off = rows.filter(~holds).select(contract.primary_key)
         broken += _sample(f"{identity.name} does not hold", off)
     odd = [f"{name}: {count} values do not fit the column and are NULL" for name, count in overflows.items() if count]
+    odd += contradictions
     for expectation in checks.warnings:
         unusual = rows.filter(~expectation.holds).select(contract.primary_key)
         odd += _sample(expectation.name, unusual)
@@ -209,13 +222,20 @@ def _check_values(
 def _check_totals(
     rules: Sequence[Reconciliation], contract: TableContract, rows: pl.DataFrame, sources: Sources, window: Window
 ) -> CheckOutcome:
+    findings, compared = _compare_totals(rules, contract, rows, sources, window)
+    return CheckOutcome("reconcile", not findings, "error", tuple(findings), {"totals_compared": compared})
+
+
+def _compare_totals(
+    rules: Sequence[Reconciliation], contract: TableContract, rows: pl.DataFrame, sources: Sources, window: Window
+) -> tuple[list[str], int]:
     findings: list[str] = []
     compared = 0
     for rule in rules:
         expected = rule.expected(sources, window)
         compared += expected.height
         findings += _differences(rule, contract.primary_key[0], rows, expected)
-    return CheckOutcome("reconcile", not findings, "error", tuple(findings), {"totals_compared": compared})
+    return findings, compared
 
 
 def _differences(rule: Reconciliation, period: str, rows: pl.DataFrame, expected: pl.DataFrame) -> list[str]:
@@ -223,6 +243,7 @@ def _differences(rule: Reconciliation, period: str, rows: pl.DataFrame, expected
     if not measures:
         measures = dict(rule.measures)
         expected = pl.DataFrame(schema={period: pl.Date, **dict.fromkeys(measures, pl.Float64)})
+    measures = {name: total for name, total in measures.items() if set(total.meta.root_names()) <= set(rows.columns)}
     exact = {name for name in measures if name in rows.columns and rows.schema[name].is_integer()}
     actual = rows.group_by(period).agg(
         pl.len().alias("_rows"), *(expression.cast(pl.Float64).alias(name) for name, expression in measures.items())
