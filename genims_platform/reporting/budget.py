@@ -33,7 +33,7 @@ def budgeted(headers: pl.LazyFrame, lines: pl.LazyFrame, month: date) -> pl.Lazy
         given = pl.any_horizontal(*(amount.is_not_null() for amount in amounts))
         return pl.when(entered & given).then(pl.sum_horizontal(amounts))
 
-    return lines.join(in_force.select("budget_id"), on="budget_id", how="semi").select(
+    return lines.join(in_force.select("budget_id"), on="budget_id").select(
         cost_center_id=kpi.key(pl.col("cost_center_id")),
         account_id=kpi.key(pl.col("account_id")),
         budget=over(PERIODS[month.month - 1]),
