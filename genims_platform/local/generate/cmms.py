@@ -186,6 +186,7 @@ def _parts(world: World, plan: Plan) -> pl.DataFrame:
             "standard_cost": cost,
             "total_stock_value": (stock * cost).round(2),
             "warehouse_id": world.warehouses["warehouse_id"].gather(rng.integers(0, 4, count)),
+            "reorder_quantity": rng.integers(20, 51, count),
         }
     )
 
