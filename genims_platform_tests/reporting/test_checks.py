@@ -91,6 +91,20 @@ def test_totals_that_differ_block() -> None:
     assert evaluate_row(labor_hours=2.02)["reconcile"].blocks
 
 
+def test_sources_that_contradict_each_other_only_warn() -> None:
+    doubt = Reconciliation("headers", answer(units_good=7), blocks=False)
+    outcomes = evaluate_row(replace(CHECKS, reconcile=[doubt]))
+    assert (outcomes["values"].passed, outcomes["values"].blocks) == (False, False)
+    assert outcomes["values"].findings == ("headers: units_good of 2026-03-02 is 5, the sources say 7",)
+    assert outcomes["reconcile"].passed
+
+
+def test_a_total_of_values_that_do_not_fit_is_not_compared() -> None:
+    outcomes = evaluate_row(labor_hours=1e20)
+    assert (outcomes["values"].passed, outcomes["values"].blocks) == (False, False)
+    assert outcomes["reconcile"].passed
+
+
 def test_orphans_are_counted_and_warn() -> None:
     outcome = evaluate_row(line_name=None)["orphans"]
     assert (outcome.passed, outcome.blocks) == (False, False)
