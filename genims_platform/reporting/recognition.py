@@ -175,7 +175,8 @@ _SOLD = """
       SELECT * FROM dated WHERE day BETWEEN %(first_day)s AND %(last_day)s
     ), makers AS (
       SELECT sales_order_id, material_id, coalesce(nullif(btrim(plant_id), ''), 'UNKNOWN') AS plant_id,
-        sum(order_quantity) AS made, sum(sum(order_quantity)) OVER goods AS made_in_all, count(*) OVER goods AS plants
+        sum(greatest(order_quantity, 0)) AS made, sum(sum(greatest(order_quantity, 0))) OVER goods AS made_in_all,
+        count(*) OVER goods AS plants
       FROM production_orders WHERE sales_order_id IN (SELECT sales_order_id FROM recognised)
       GROUP BY 1, 2, 3
       WINDOW goods AS (PARTITION BY sales_order_id, material_id)
