@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from datetime import date
 
+import polars as pl
 from psycopg2 import sql
 
 from genims_platform.local.postgres import connect_postgres
@@ -17,6 +19,7 @@ Dirt = Callable[[str, Table], sql.Composable | None]
 """The statement that spoils a table, given as `mes.defects` with its facts; None if it has nothing to spoil."""
 
 HUGE = 10**12
+DIGITS = 12
 STRANGER = "STRANGER-"
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 
@@ -83,27 +86,25 @@ def doubles(name: str, facts: Table) -> sql.Composable:
 
 
 def huge_amounts(name: str, facts: Table) -> sql.Composable | None:
-    """±10^12, or as much as fits, in every decimal column."""
+    """±10^12 in every decimal column that can hold it: amounts of money."""
     (key,) = facts.primary_key
-    sign = sql.SQL("(CASE WHEN hashtext({}::text) % 2 = 0 THEN -1 ELSE 1 END)").format(sql.Identifier(key))
-    most = {c.name: match for c in facts.columns if (match := _NUMERIC.fullmatch(c.type))}
-    return _set(
-        name,
-        {
-            column: sql.SQL("{} * {}").format(sign, sql.Literal(min(HUGE, 10 ** (int(m[1]) - int(m[2])) - 1)))
-            for column, m in most.items()
-        },
+    amount = sql.SQL("CASE WHEN hashtext({}::text) % 2 = 0 THEN -{} ELSE {} END").format(
+        sql.Identifier(key), sql.Literal(HUGE), sql.Literal(HUGE)
     )
+    digits = {c.name: int(m[1]) - int(m[2]) for c in facts.columns if (m := _NUMERIC.fullmatch(c.type))}
+    return _set(name, {column: amount for column, before_point in digits.items() if before_point > DIGITS})
 
 
-def busy_day(day: str, times: int) -> Dirt:
+def busy_day(day: date, times: int) -> Dirt:
     """`times` as many events on one day as there were."""
 
     def dirt(name: str, facts: Table) -> sql.Composable | None:
-        columns = EVENT_TIME_COLUMNS.get(name)
-        if not columns:
+        if name not in EVENT_TIME_COLUMNS:
             return None
-        where = sql.SQL("{}::date = {}").format(sql.Identifier(columns[0]), sql.Literal(day))
+        column = EVENT_TIME_COLUMNS[name][0]
+        numbered = isinstance(facts.polars_schema[column], pl.String)
+        event = sql.SQL("substring({}, '-(\\d{{8}})-')" if numbered else "to_char({}, 'YYYYMMDD')")
+        where = sql.SQL("{} = {}").format(event.format(sql.Identifier(column)), sql.Literal(f"{day:%Y%m%d}"))
         return _again(name, facts, where, times=times - 1)
 
     return dirt
@@ -118,16 +119,17 @@ def _set(name: str, values: Mapping[str, sql.Composable]) -> sql.Composable | No
 
 def _again(name: str, facts: Table, where: sql.Composable, *, times: int) -> sql.Composable:
     (key,) = facts.primary_key
-    unique = {key, *(column for columns in facts.unique for column in columns)}
+    unique = {key, *(columns[0] for columns in facts.unique if len(columns) == 1)}
     columns = sql.SQL(", ").join(sql.Identifier(c.name) for c in facts.columns)
-    values = [_fresh(name, c.name, c.type) if c.name in unique else sql.Identifier(c.name) for c in facts.columns]
-    return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}, generate_series(1, {}) AS copy WHERE {}").format(
-        _table(name), columns, sql.SQL(", ").join(values), _table(name), sql.Literal(times), where
-    )
+    values = [_fresh(name, c.name, c.dtype) if c.name in unique else sql.Identifier(c.name) for c in facts.columns]
+    # Where several columns together are unique, a second row is refused.
+    insert = "INSERT INTO {} ({}) SELECT {} FROM {}, generate_series(1, {}) AS copy WHERE {} ON CONFLICT DO NOTHING"
+    table = _table(name)
+    return sql.SQL(insert).format(table, columns, sql.SQL(", ").join(values), table, sql.Literal(times), where)
 
 
-def _fresh(name: str, column: str, type_: str) -> sql.Composable:
-    if type_.startswith("varchar"):
+def _fresh(name: str, column: str, dtype: pl.DataType) -> sql.Composable:
+    if isinstance(dtype, pl.String):
         return sql.SQL("{} || '-' || copy").format(sql.Identifier(column))
     largest = sql.SQL("(SELECT max({}) FROM {})").format(sql.Identifier(column), _table(name))
     return sql.SQL("{} + row_number() OVER ()").format(largest)

@@ -113,7 +113,7 @@ def test_amounts_beyond_reason_are_stored_or_reported(copied: Settings, reportin
 def test_a_day_of_a_hundred_times_the_volume_is_published_and_noticed(copied: Settings, reporting: Database) -> None:
     refresh_all(copied, reporting)
     before = stored(reporting, "sales_order_summary", f"order_date = '{BUSY_DAY}'")
-    dirt.spoil(copied, dirt.busy_day(str(BUSY_DAY), 100))
+    dirt.spoil(copied, dirt.busy_day(BUSY_DAY, 100))
     refresh_all(copied, reporting)
     after = stored(reporting, "sales_order_summary", f"order_date = '{BUSY_DAY}'")
     assert after["order_count"].sum() == 100 * before["order_count"].sum() > 0
