@@ -419,10 +419,10 @@ CREATE TABLE customer_service_summary (
 
 CREATE TABLE profit_and_loss_daily (
   pnl_date DATE NOT NULL COMMENT 'the day',
-  factory_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'master.factories.factory_id; plant of the order line by plant of the order line',
+  factory_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'master.factories.factory_id; plant that makes what an order line sells',
   factory_name VARCHAR(200) NULL COMMENT 'master.factories.factory_name',
   recognised_orders INT NOT NULL COMMENT 'distinct recognised orders with a line of this plant (an order with two plants counts in both)',
-  revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: sum of recognised line values (recognised sales) split by plant of the order line',
+  revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: value of recognised lines, split between the plants that make the goods; 0 on a day without sales',
   cogs_std_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum of recognised quantity (plant of the order line split) x erp.materials.standard_cost (cost of sales at standard)',
   gross_margin_inr DECIMAL(18,2) NULL COMMENT 'revenue - cogs (may be negative)',
   gross_margin_pct DECIMAL(7,2) NULL COMMENT '%: 100 x gross margin / revenue (may be below -100)',
@@ -440,7 +440,7 @@ CREATE TABLE profit_and_loss_daily (
   net_income_inr DECIMAL(18,2) NULL COMMENT 'operating income + other income - tax; NULL while tax_inr is NULL (may be negative)',
   budget_revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: budget (budget_vs_actual) of account_type ''revenue'' of the factory''s cost centres for the month / days of the month',
   revenue_vs_budget_inr DECIMAL(18,2) NULL COMMENT 'revenue - budget_revenue_inr (may be negative)',
-  mtd_revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: sum of revenue_inr from the first of the month to the day',
+  mtd_revenue_inr DECIMAL(18,2) NULL COMMENT 'INR: sum of revenue_inr from the first of the month to the day; 0 if nothing was sold',
   source_row_count INT NOT NULL COMMENT 'rows: recognised line splits',
   last_updated_at DATETIME(6) NOT NULL COMMENT 'UTC: instant of the load',
   PRIMARY KEY (pnl_date, factory_id)
@@ -448,7 +448,7 @@ CREATE TABLE profit_and_loss_daily (
 
 CREATE TABLE cost_analysis_daily (
   cost_date DATE NOT NULL COMMENT 'the day',
-  factory_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'mes.work_orders.factory_id; plant of the order line plant for sales',
+  factory_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'mes.work_orders.factory_id; for sales the plant that makes what the order line sells',
   product_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'mes.work_orders.product_id; erp.sales_order_lines.product_id',
   product_name VARCHAR(200) NULL COMMENT 'master.products.product_name',
   orders_completed INT NOT NULL COMMENT 'completed orders',
@@ -526,17 +526,17 @@ CREATE TABLE budget_vs_actual (
 
 CREATE TABLE cost_variance_daily (
   variance_date DATE NOT NULL COMMENT 'the day',
-  variance_type VARCHAR(20) COLLATE utf8mb4_bin NOT NULL COMMENT 'table above',
-  factory_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'table above',
-  object_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'table above',
+  variance_type VARCHAR(20) COLLATE utf8mb4_bin NOT NULL COMMENT 'one of purchase_price, production_cost, labor_efficiency, maintenance, freight',
+  factory_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'plant of the order line; factory of the completed order or of the asset; UNKNOWN for freight',
+  object_id VARCHAR(50) COLLATE utf8mb4_bin NOT NULL COMMENT 'material bought, product made, asset maintained or carrier, by variance_type',
   object_name VARCHAR(200) NULL COMMENT 'erp.materials.material_name, master.products.product_name, cmms.maintenance_assets.asset_name, tms.carriers.carrier_name',
-  transaction_count INT NOT NULL COMMENT 'source rows',
-  actual_qty DECIMAL(18,4) NULL COMMENT 'pieces, material units or h: table above',
-  standard_qty DECIMAL(18,4) NULL COMMENT 'same: table above',
+  transaction_count INT NOT NULL COMMENT 'rows: purchase order lines, completed orders, maintenance orders or freight invoice lines',
+  actual_qty DECIMAL(18,4) NULL COMMENT 'pieces, material units or h: quantity bought, good pieces or labour hours; NULL for maintenance, freight',
+  standard_qty DECIMAL(18,4) NULL COMMENT 'same unit: the actual quantity; for labour the hours that the pieces should have taken',
   actual_price_inr DECIMAL(18,4) NULL COMMENT 'INR per unit: actual amount / actual quantity',
   standard_price_inr DECIMAL(18,4) NULL COMMENT 'INR per unit: standard (labour: actual rate)',
-  actual_amount_inr DECIMAL(18,2) NULL COMMENT 'INR: table above',
-  standard_amount_inr DECIMAL(18,2) NULL COMMENT 'INR: standard_qty x standard_price, or the sum above',
+  actual_amount_inr DECIMAL(18,2) NULL COMMENT 'INR: value bought, cost of the completed orders, labour cost, maintenance cost or freight charged',
+  standard_amount_inr DECIMAL(18,2) NULL COMMENT 'INR: standard_qty x standard_price_inr; estimated maintenance cost; expected freight charge',
   actual_amount_usd DECIMAL(18,2) NULL COMMENT 'USD: freight only',
   variance_inr DECIMAL(18,2) NULL COMMENT '+ unfavourable: actual_amount - standard_amount',
   price_variance_inr DECIMAL(18,2) NULL COMMENT '+ unfavourable: formula above; NULL for maintenance, freight',
