@@ -944,7 +944,7 @@ CREATE TABLE spare_parts_inventory (
   stock_status VARCHAR(14) NULL COMMENT 'out (<= 0), below_min, below_reorder (<= reorder point), ok',
   issued_30d_qty DECIMAL(18,4) NOT NULL COMMENT 'sum cmms.mro_parts_transactions.quantity (issued) / service.service_parts_usage.quantity_used, last 30 days, today included',
   issued_90d_qty DECIMAL(18,4) NOT NULL COMMENT 'the same, last 90 days',
-  issued_90d_value_inr DECIMAL(18,2) NOT NULL COMMENT 'INR: sum cmms.mro_parts_transactions.total_cost / service.service_parts_usage.quantity_used x service.service_parts_usage.unit_cost, 90 days',
+  issued_90d_value_inr DECIMAL(18,2) NULL COMMENT 'INR: sum cmms.mro_parts_transactions.total_cost / service.service_parts_usage.quantity_used x service.service_parts_usage.unit_cost, 90 days; 0 without usage, NULL only if it does not fit',
   last_issue_date DATE NULL COMMENT 'day of the last usage before the run',
   days_of_cover DECIMAL(14,2) NULL COMMENT 'days: on_hand_qty / (issued_90d_qty / 90)',
   lead_time_days INT NULL COMMENT 'days: cmms.mro_parts.lead_time_days',
