@@ -1,6 +1,7 @@
 """Resources: what a run needs of the world outside, made anew for each run from the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -17,14 +18,22 @@ AS_OF = "as_of"
 def platform_resources(settings: Settings) -> Mapping[str, dg.ResourceDefinition]:
     """The reader of the sources, the reporting database, and the instant as of which a run computes."""
     return {
-        SOURCES: dg.ResourceDefinition(lambda _: SourceReader(settings), description="Lazy reader of the 13 sources"),
-        REPORTING_DATABASE: dg.ResourceDefinition(
-            lambda _: reporting_database(settings), description="Pooled connections to the reporting database"
+        SOURCES: _closed_after_the_run(lambda: SourceReader(settings), "Lazy reader of the 13 sources"),
+        REPORTING_DATABASE: _closed_after_the_run(
+            lambda: reporting_database(settings), "Pooled connections to the reporting database"
         ),
         AS_OF: dg.ResourceDefinition(
             lambda _: utc_now(), description="Instant of the run; later source events are left out of every table"
         ),
     }
+
+
+def _closed_after_the_run(make: Callable[[], SourceReader | Database], description: str) -> dg.ResourceDefinition:
+    def resource(_context: dg.InitResourceContext) -> Iterator[SourceReader | Database]:
+        with closing(make()) as made:
+            yield made
+
+    return dg.ResourceDefinition(resource, description=description)
 
 
 def reporting_database(settings: Settings) -> Database:

@@ -1,11 +1,15 @@
 """Connections to PostgreSQL that fail within seconds and say which database, where and why."""
 
-from typing import Literal
+import threading
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 import psycopg2
 from psycopg2 import extensions
 
 from genims_platform.settings import PostgresServer
+
+Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_SECONDS = 5
 
@@ -54,6 +58,59 @@ def connect(server: PostgresServer, *, autocommit: bool = False) -> extensions.c
         raise _explain(server, str(error)) from None
     connection.autocommit = autocommit
     return connection
+
+
+class IdleConnections:
+    """Connections to PostgreSQL in autocommit that are kept between uses, at most one idle for each database.
+
+    Threads may share it: a connection is lent to one of them at a time, and another gets a new one.
+    """
+
+    def __init__(self, statement_timeout: int) -> None:
+        """`statement_timeout`: seconds after which the server ends a statement."""
+        self._statement_timeout = statement_timeout
+        self._idle: dict[PostgresServer, extensions.connection] = {}
+        self._lock = threading.Lock()
+
+    def use(self, server: PostgresServer, work: Callable[[extensions.connection], Result]) -> Result:
+        """The result of `work` on a connection; called again on a new one if the server closed the idle one meanwhile.
+
+        Raises:
+            SourceUnavailableError: no connection within five seconds, with the cause in words.
+        """
+        with self._lock:
+            idle = self._idle.pop(server, None)
+        if idle is not None:
+            try:
+                return self._lend(server, idle, work)
+            except psycopg2.Error:
+                if not idle.closed:
+                    raise
+        return self._lend(server, self._open(server), work)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for connection in idle.values():
+            connection.close()
+
+    def _open(self, server: PostgresServer) -> extensions.connection:
+        connection = connect(server, autocommit=True)
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = %s", (f"{self._statement_timeout}s",))
+        return connection
+
+    def _lend(
+        self, server: PostgresServer, connection: extensions.connection, work: Callable[[extensions.connection], Result]
+    ) -> Result:
+        try:
+            return work(connection)
+        finally:
+            with self._lock:
+                kept = self._idle.setdefault(server, connection) if not connection.closed else None
+            if kept is not connection:
+                connection.close()
 
 
 def _explain(server: PostgresServer, text: str) -> SourceUnavailableError:

@@ -11,12 +11,12 @@ import connectorx
 import polars as pl
 import psycopg2
 from polars.io.plugins import register_io_source
-from psycopg2 import errors
+from psycopg2 import errors, extensions
 from sqlglot import exp
 
 from genims_platform.settings import PostgresServer, Settings
 from genims_platform.sources.catalogue import source_table
-from genims_platform.sources.connection import connect
+from genims_platform.sources.connection import IdleConnections
 from genims_platform.sources.schema import live_columns
 from genims_platform.sources.scope import Everything, KeyFrom, Scope, Span
 
@@ -64,13 +64,15 @@ class Sources(Protocol):
 class SourceReader:
     """Reads the live PostgreSQL sources (the replica where one is set).
 
-    `rows_read` counts rows by table over the life of the reader.
+    `rows_read` counts rows by table over the life of the reader, which keeps a connection for each database until it is
+    closed.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._live: dict[str, Mapping[str, Mapping[str, str]]] = {}
         self._lock = threading.Lock()
+        self._connections = IdleConnections(settings.data_sync_timeout)
         self.rows_read: Counter[str] = Counter()
 
     def scan(self, read: Read, span: Span) -> pl.LazyFrame:
@@ -92,13 +94,15 @@ class SourceReader:
             SourceReadError: the statement failed for another reason, such as its deadline.
         """
         server = self._settings.source(database)
-        connection = connect(server)
-        try:
+
+        def run(connection: extensions.connection) -> pl.DataFrame:
             with connection.cursor() as cursor:
-                cursor.execute("SET statement_timeout = %s", (f"{self._settings.data_sync_timeout}s",))
                 cursor.execute(statement, dict(parameters))
                 names = [column.name for column in cursor.description or ()]
                 return pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
+
+        try:
+            return self._connections.use(server, run)
         except (
             errors.UndefinedTable,
             errors.UndefinedColumn,
@@ -108,8 +112,10 @@ class SourceReader:
             raise SourceDriftError(f"{server.address}: {error.diag.message_primary}; {_ADVICE}") from None
         except psycopg2.Error as error:
             raise SourceReadError(f"{server.address}: a query failed: {self._cause(error)}") from None
-        finally:
-            connection.close()
+
+    def close(self) -> None:
+        """Close the connections; the reader opens new ones if it is used again."""
+        self._connections.close()
 
     def _fetch(self, read: Read, span: Span, columns: list[str]) -> pl.DataFrame:
         server = self._settings.source(read.database)
@@ -163,11 +169,7 @@ class SourceReader:
         with self._lock:
             if database not in self._live:
                 # connectorx keeps retrying a refused connection for 30 s; this one fails at once, with a reason.
-                connection = connect(server)
-                try:
-                    self._live[database] = live_columns(connection)
-                finally:
-                    connection.close()
+                self._live[database] = self._connections.use(server, live_columns)
             return self._live[database]
 
 
