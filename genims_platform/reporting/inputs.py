@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -42,9 +43,9 @@ class Inputs:
         if not isinstance(read.scope, Between | LastSnapshot):
             raise TypeError(f"stored rows of {contract.name} are read between days, not by {read.scope}")
         period = identifier(read.scope.column)
-        condition, bounds = f"{period} >= %s AND {period} < %s", (span.start, span.end)
+        condition, bounds = f"{period} BETWEEN %s AND %s", _days(span)
         if isinstance(read.scope, Between):
-            bounds = (span.start - read.scope.before, span.end + read.scope.after)
+            bounds = _days(Span(span.start - read.scope.before, span.end + read.scope.after))
         else:
             table = identifier(contract.name)
             condition = f"{period} = (SELECT MAX({period}) FROM {table} WHERE {condition})"  # noqa: S608
@@ -62,3 +63,8 @@ class Inputs:
         if database == REPORTING:
             return self._target.read(statement, parameters)
         return self._sources.query(database, statement, parameters)
+
+
+def _days(span: Span) -> tuple[date, date]:
+    # Days and not instants: MariaDB answers MAX(day) with day < '2026-11-22 14:00' as if it were midnight.
+    return span.start.date(), (span.end - timedelta(microseconds=1)).date()
