@@ -1,7 +1,7 @@
 """What all commands share: output, exit codes, and errors as one line instead of a traceback."""
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import IntEnum
@@ -10,20 +10,22 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from genims_platform.local.process import LocalServerError
 from genims_platform.mysql.contract import ContractError
-from genims_platform.mysql.errors import DatabaseUnavailableError, TransientError
 from genims_platform.reporting.publish import NoSourceRowsError
 from genims_platform.settings import Settings, SettingsError, load_settings
-from genims_platform.sources.connection import SourceUnavailableError
 from genims_platform.sources.reader import SourceDriftError, SourceReadError
 
 console = Console()
 errors = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
+
+
+class UsageError(ValueError):
+    """Options that cannot be meant; the message says which, why and what is possible."""
 
 
 class Exit(IntEnum):
@@ -33,6 +35,7 @@ class Exit(IntEnum):
     FINDINGS = 1
     USAGE = 2
     UNREACHABLE = 4
+    INTERRUPTED = 130
 
 
 @contextmanager
@@ -42,7 +45,9 @@ def friendly_errors() -> Generator[None]:
         yield
     except SettingsError as error:
         _fail("wrong settings", error, Exit.USAGE)
-    except (SourceUnavailableError, DatabaseUnavailableError, TransientError, LocalServerError) as error:
+    except UsageError as error:
+        _fail("cannot be done", error, Exit.USAGE)
+    except (ConnectionError, LocalServerError) as error:  # servers of all kinds
         _fail("not reachable", error, Exit.UNREACHABLE)
     except (SourceDriftError, SourceReadError, NoSourceRowsError, ContractError) as error:
         _fail("cannot go on", error, Exit.FINDINGS)
@@ -54,22 +59,22 @@ def current_settings() -> Settings:
         return load_settings()
 
 
-def progress_bar() -> Progress:
-    """A progress bar with counts and elapsed time; quiet where there is no terminal."""
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A progress bar, by default with counts and elapsed time; quiet where there is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        *(columns or (MofNCompleteColumn(), TimeElapsedColumn())),
         console=errors,
         transient=True,
         disable=not errors.is_terminal,
     )
 
 
-def print_json(records: Sequence[Any]) -> None:
-    """Dataclass instances as a JSON array on standard output."""
-    console.print_json(json.dumps([asdict(record) for record in records], default=str))
+def print_json(records: Sequence[Any] | Mapping[str, Any]) -> None:
+    """Dataclass instances as a JSON array, or a mapping as an object, on standard output."""
+    content = records if isinstance(records, Mapping) else [asdict(record) for record in records]
+    console.print_json(json.dumps(content, default=str))
 
 
 def _fail(what: str, error: Exception, code: Exit) -> None:

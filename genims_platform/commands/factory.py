@@ -24,7 +24,10 @@ def generate(
     replace: Annotated[bool, typer.Option("--replace", help="Delete what the source databases hold.")] = False,
     if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing if they hold data already.")] = False,
 ) -> None:
-    """Fill local source databases with a coherent factory group, a stated share of it dirty."""
+    """Fill local source databases with a coherent factory group, a stated share of it dirty.
+
+    Example: genims generate --scale 0.05 --seed 7
+    """
     try:
         plan = Plan(scale, months, seed, until or utc_now())
     except PlanError as error:
@@ -47,7 +50,10 @@ def simulate(
     seconds: Annotated[float | None, typer.Option(help="Stop after this time; runs until Ctrl-C by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random changes.")] = 7,
 ) -> None:
-    """Keep writing plausible inserts, updates and deletes to the source databases."""
+    """Keep writing plausible inserts, updates and deletes to the source databases.
+
+    Example: genims simulate --rate 5 --seconds 60
+    """
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda _number, _frame: stop.set())

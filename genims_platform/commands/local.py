@@ -25,7 +25,10 @@ class Engine(StrEnum):
 def up(
     engine: Annotated[Engine, typer.Option(help="MariaDB, or real MySQL 9.7.")] = Engine.MARIADB,
 ) -> None:
-    """Start both servers (again), wait until they answer, and write .genims/local.env, which the settings read."""
+    """Start both servers (again), wait until they answer, and write .genims/local.env, which the settings read.
+
+    Example: genims local up --engine mysql
+    """
     with friendly_errors():
         servers.up("mysql" if engine is Engine.MYSQL else "mariadb")
     status(as_json=False)
@@ -33,14 +36,20 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Stop the servers and keep their data."""
+    """Stop the servers and keep their data.
+
+    Example: genims local down
+    """
     with friendly_errors():
         servers.down()
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show engine, version, port and health; exit code 1 if one does not answer."""
+    """Show engine, version, port and health; exit code 1 if one does not answer.
+
+    Example: genims local status --json
+    """
     with friendly_errors():
         found = servers.status()
     if as_json:
@@ -59,7 +68,10 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Stop the servers and delete all their data."""
+    """Stop the servers and delete all their data.
+
+    Example: genims local reset --yes
+    """
     if not yes:
         typer.confirm("Delete the local databases and everything in them?", abort=True)
     with friendly_errors():

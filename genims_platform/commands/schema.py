@@ -29,7 +29,10 @@ def deploy_schema(
     dry_run: Annotated[bool, typer.Option(help="Show the statements, change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Create what is missing and show every difference; exit code 1 if differences remain."""
+    """Create what is missing and show every difference; exit code 1 if differences remain.
+
+    Example: genims schema deploy --dry-run --json
+    """
     with friendly_errors():
         changes = deploy(
             reporting_database(current_settings()),

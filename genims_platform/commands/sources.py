@@ -12,7 +12,10 @@ app = typer.Typer(help="Create the 13 source databases locally, or compare live 
 
 @app.command()
 def create() -> None:
-    """Create missing databases and tables from the catalogue; what exists is left as it is."""
+    """Create missing databases and tables from the catalogue; what exists is left as it is.
+
+    Example: genims sources create
+    """
     with friendly_errors():
         for made in schema.create(current_settings()):
             state = "created" if made.database_created else "exists"
@@ -21,7 +24,10 @@ def create() -> None:
 
 @app.command()
 def check(as_json: Json = False) -> None:
-    """Report missing databases, tables and columns and changed types; exit code 1 if a report reads what is missing."""
+    """Report missing databases, tables and columns and changed types; exit code 1 if a report reads what is missing.
+
+    Example: genims sources check --json
+    """
     with friendly_errors():
         findings = schema.check(current_settings(), read_columns=columns_read(reporting_tables().values()))
     if as_json:

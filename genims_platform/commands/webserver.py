@@ -19,7 +19,10 @@ def dev(
     engine: Annotated[Engine, typer.Option(help="Engine of the private servers.")] = Engine.MARIADB,
     port: Annotated[int | None, typer.Option(help="Port of the web interface; GENIMS_WEBSERVER_PORT.")] = None,
 ) -> None:
-    """Run Dagster's webserver and daemon (schedules, run queue) until Ctrl-C."""
+    """Run Dagster's webserver and daemon (schedules, run queue) until Ctrl-C.
+
+    Example: genims dev --local
+    """
     if local:
         with friendly_errors():
             servers.up("mysql" if engine is Engine.MYSQL else "mariadb")

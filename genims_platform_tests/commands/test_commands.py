@@ -1,50 +1,16 @@
 """What people and scripts see of `genims`: exit codes, one clear line for a mistake, JSON, help."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import typer.main
-from psycopg2 import sql
 from typer.core import TyperCommand, TyperGroup
-from typer.testing import CliRunner, Result
 
 from genims_platform.cli import app
-from genims_platform.local.postgres import connect_postgres
-from genims_platform.local.servers import LocalServers
-from genims_platform.mysql.connection import Database
-from genims_platform.orchestration.resources import utc_now
-from genims_platform.reporting.periods import DAY, midnight
 from genims_platform.settings import Settings
-from genims_platform_tests.factory_group import copy_row, write
-
-Genims = Callable[..., Result]
-
-
-@pytest.fixture
-def genims(settings_environment: dict[str, str]) -> Genims:
-    """Runs a command in this process; `changes` are variables that differ from those of the test servers."""
-
-    def run(*arguments: str, **changes: str) -> Result:
-        return CliRunner(env={**settings_environment, **changes}).invoke(app, arguments, catch_exceptions=False)
-
-    return run
-
-
-@contextmanager
-def renamed(settings: Settings, table: str, column: str) -> Generator[None]:
-    write(settings, table, f"ALTER TABLE {{table}} RENAME {column} TO gone")
-    try:
-        yield
-    finally:
-        write(settings, table, f"ALTER TABLE {{table}} RENAME gone TO {column}")
+from genims_platform_tests.commands.conftest import Genims, renamed
 
 
 def test_sources_that_match_have_no_findings(genims: Genims, factory: Settings) -> None:
@@ -112,70 +78,6 @@ def test_a_schema_is_deployed_once(genims: Genims, settings_environment: dict[st
     assert json.loads(genims("schema", "deploy", "--json", **own).stdout) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (("--table", "no_such_daily"), "no such table: no_such_daily"),
-        (("--from", "2026-01-02", "--to", "2026-01-02"), "--from is not before --to"),
-    ],
-)
-def test_backfill_refuses_what_makes_no_sense(arguments: tuple[str, ...], problem: str, genims: Genims) -> None:
-    result = genims("backfill", *arguments)
-    assert result.exit_code == 2
-    assert problem in result.stderr
-
-
-@pytest.fixture
-def dagster_database(settings_environment: dict[str, str], servers: LocalServers) -> str:
-    name = f"{settings_environment['DAGSTER_PG_DB']}_cli"
-    with closing(connect_postgres(servers.postgres_port, servers.postgres_password)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return name
-
-
-@pytest.fixture
-def clocked_in(factory: Settings) -> Generator[datetime]:
-    """The instant of one labour booking three days ago, inside the rolling window of the real clock."""
-    moment = midnight(utc_now().date() - 3 * DAY) + timedelta(hours=5)
-    copy_row(factory, "mes.labor_transactions", {"clock_in_time": moment}, "labor_cost > 0")
-    yield moment
-    write(factory, "mes.labor_transactions", "DELETE FROM {table} WHERE clock_in_time = %(m)s", {"m": moment})
-
-
-def test_backfill_of_two_days_then_summary(
-    *,
-    dagster_database: str,
-    clocked_in: datetime,
-    settings_environment: dict[str, str],
-    genims: Genims,
-    reporting: Database,
-    tmp_path: Path,
-) -> None:
-    first, end = clocked_in.date(), clocked_in.date() + 2 * DAY
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("genims")),
-            *("backfill", "--table", "labor_efficiency_daily", "--from", f"{first}", "--to", f"{end}"),
-        ],
-        env={**os.environ, **settings_environment, "DAGSTER_PG_DB": dagster_database},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^[12] runs in \d+\.\d s$", done.stdout, re.MULTILINE)  # a run a month
-    rows, *days = reporting.read("SELECT COUNT(*), MIN(labor_date), MAX(labor_date) FROM labor_efficiency_daily").row(0)
-    booked = "SELECT COUNT(*) FROM labor_efficiency_daily WHERE labor_date = %s AND employee_register = 'mes'"
-    assert reporting.read(booked, (first,)).item() == 1
-    summary = genims("summary")
-    assert summary.exit_code == 0
-    (line,) = (line.split() for line in summary.stdout.splitlines() if line.startswith("labor_efficiency_daily"))
-    assert line[1:4] == [f"{rows:,}", *map(str, days)]
-
-
 def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
     """Every command and group with its path."""
     assert isinstance(command, TyperCommand | TyperGroup)
@@ -190,7 +92,10 @@ def commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
 )
 def test_every_command_and_option_is_explained(path: str, command: TyperCommand | TyperGroup, genims: Genims) -> None:
     assert command.help
-    assert command.help.rstrip().endswith(".")
+    sentence, *further = command.help.split("\n\n")
+    assert sentence.rstrip().endswith(".")
+    if not isinstance(command, TyperGroup):
+        assert f"genims {path}" in further[-1], "no example"
     for option in command.params:
         assert getattr(option, "help", None), option.name
     shown = genims(*path.split(), "--help")
