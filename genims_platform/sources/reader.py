@@ -61,6 +61,14 @@ class Sources(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Live:
+    """What the first connection to a database found: the columns of its tables, and whether it is encrypted."""
+
+    columns: Mapping[str, Mapping[str, str]]
+    encrypted: bool
+
+
 class SourceReader:
     """Reads the live PostgreSQL sources (the replica where one is set).
 
@@ -70,7 +78,7 @@ class SourceReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._live: dict[str, Mapping[str, Mapping[str, str]]] = {}
+        self._live: dict[str, _Live] = {}
         self._lock = threading.Lock()
         self._connections = IdleConnections(settings.data_sync_timeout)
         self.rows_read: Counter[str] = Counter()
@@ -126,13 +134,10 @@ class SourceReader:
             .from_(exp.to_table(table, quoted=True))
             .where(scope.predicate(span))
         )
-        self._require_columns(read.database, server, select)
+        live = self._require_columns(read.database, server, select)
+        address = _address(server, self._settings.data_sync_timeout, encrypted=live.encrypted)
         try:
-            frame = pl.DataFrame(
-                connectorx.read_sql(
-                    _address(server, self._settings.data_sync_timeout), select.sql("postgres"), return_type="polars"
-                )
-            )
+            frame = pl.DataFrame(connectorx.read_sql(address, select.sql("postgres"), return_type="polars"))
         except RuntimeError as error:
             raise SourceReadError(f"{server.address}: reading {table} failed: {self._cause(error)}") from None
         with self._lock:
@@ -143,9 +148,10 @@ class SourceReader:
         found = self._fetch(Read(keys.table, keys.scope), span, [keys.key])
         return found.to_series().drop_nulls().unique().sort().to_list()
 
-    def _require_columns(self, database: str, server: PostgresServer, select: exp.Select) -> None:
+    def _require_columns(self, database: str, server: PostgresServer, select: exp.Select) -> _Live:
         """Compare what the statement names, in its conditions too, with the live database."""
-        live = self._live_columns(database, server)
+        found = self._live_database(database, server)
+        live = found.columns
         wrong: list[str] = []
         for table, columns in _columns_by_table(select).items():
             if table not in live:
@@ -158,6 +164,7 @@ class SourceReader:
             ]
         if wrong:
             raise SourceDriftError(f"{server.address}: {'; '.join(wrong)}; {_ADVICE}")
+        return found
 
     def _cause(self, error: Exception) -> str:
         cause = (str(error).splitlines() or ["no reason given"])[0]
@@ -165,11 +172,14 @@ class SourceReader:
             return f"no answer within {self._settings.data_sync_timeout} s, the limit that DATA_SYNC_TIMEOUT sets"
         return cause
 
-    def _live_columns(self, database: str, server: PostgresServer) -> Mapping[str, Mapping[str, str]]:
+    def _live_database(self, database: str, server: PostgresServer) -> _Live:
+        def look(connection: extensions.connection) -> _Live:
+            return _Live(live_columns(connection), encrypted=connection.info.ssl_in_use)
+
         with self._lock:
             if database not in self._live:
                 # connectorx keeps retrying a refused connection for 30 s; this one fails at once, with a reason.
-                self._live[database] = self._connections.use(server, live_columns)
+                self._live[database] = self._connections.use(server, look)
             return self._live[database]
 
 
@@ -223,9 +233,11 @@ def _columns_by_table(select: exp.Select) -> Mapping[str, set[str]]:
     return named
 
 
-def _address(server: PostgresServer, timeout: int) -> str:
+def _address(server: PostgresServer, timeout: int, *, encrypted: bool) -> str:
     # A statement before the query would set the deadline on one of connectorx's connections only.
     options = quote(f"-c timezone=UTC -c statement_timeout={timeout}s", safe="")
     user, password = quote(server.user, safe=""), quote(server.password, safe="")
     database = quote(server.database, safe="")
-    return f"postgresql://{user}:{password}@{server.host}:{server.port}/{database}?options={options}"
+    # Only to ask whether a server without TLS offers it, connectorx loads all certificates, which is most of a read.
+    plain = "" if encrypted else "&sslmode=disable"
+    return f"postgresql://{user}:{password}@{server.host}:{server.port}/{database}?options={options}{plain}"
