@@ -91,7 +91,8 @@ class ReportingTable:
         """Source table → columns that the model uses, found by running it over empty sources."""
         sources = EmptySources(input_schema)
         day = date(2000, 1, 1)  # any day: there are no rows
-        self.compute(sources, Window(day, day + DAY, midnight(day + DAY))).collect()
+        # The streaming engine would skip the other side of a join with a side that is empty.
+        self.compute(sources, Window(day, day + DAY, midnight(day + DAY))).collect(engine="in-memory")
         return {table: columns for table, columns in sources.columns_read.items() if table in self.source_tables}
 
 

@@ -398,9 +398,9 @@ def _ledger(entries: pl.LazyFrame, cost_centres: pl.LazyFrame) -> pl.LazyFrame:
 def _revenue_budgets(budget: pl.LazyFrame, accounts: pl.LazyFrame, cost_centres: pl.LazyFrame) -> pl.LazyFrame:
     """`month_budget` of revenue by factory; NULL where none was entered."""
     centres = cost_centres_with_factory(cost_centres).unique("cost_center_id", keep="first")
-    revenue = accounts.filter(pl.col("account_type") == "revenue")
+    revenue = accounts.filter(pl.col("account_type") == "revenue").select("account_id").unique()
     return (
-        budget.join(revenue, on="account_id", how="semi")
+        budget.join(revenue, on="account_id", how="inner")
         .join(centres, on="cost_center_id", how="left")
         .group_by(factory_id=kpi.key(pl.col("factory_id")))
         .agg(month_budget=kpi.total(pl.col("budget").cast(EXACT)))

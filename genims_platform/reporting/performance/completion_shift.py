@@ -45,4 +45,5 @@ def _convert(rows: pl.Series) -> pl.Series:
         pl.when(pl.col("zone") == zone).then(utc.dt.convert_time_zone(zone).dt.time())
         for zone in sorted(set(frame["zone"].drop_nulls()) & available_timezones())
     ]
-    return frame.select(clock=pl.coalesce(pl.lit(None, pl.Time), *clocks)).to_series()
+    # Not a select: without a known zone it would be one NULL, whatever the number of rows.
+    return frame.with_columns(clock=pl.coalesce(pl.lit(None, pl.Time), *clocks)).get_column("clock")
