@@ -8,7 +8,7 @@ from dagster import AssetKey, AssetRecordsFilter, DagsterEventType, EventLogEntr
 from dagster._core.assets import AssetDetails
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.event_api import EventLogCursor
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, StepMaterializationData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.base import AssetRecord
 from dagster._record import copy
@@ -157,18 +157,19 @@ class LeanEventLogStorage(PostgresEventLogStorage):
             yield EventLogRecord(found[0], event) if event.timestamp > _wiped_at(entry.asset_details) else None
 
     def _tag_rows(self, events: Sequence[EventLogEntry], ids: Sequence[int]) -> Iterator[Row]:
+        last: StepMaterializationData | None = None
+        rows: list[Row] = []
         for identity, event in zip(ids, events, strict=True):
-            asset_key = event.get_dagster_event().asset_key
-            if asset_key is None:
+            data = event.get_dagster_event().event_specific_data
+            if not isinstance(data, StepMaterializationData):
                 continue
-            for key, value in self._tags_for_asset_event(event).items():
-                yield {
-                    "event_id": identity,
-                    "asset_key": asset_key.to_string(),
-                    "key": key,
-                    "value": value,
-                    "event_timestamp": utc(event),
-                }
+            key, tags = data.materialization.asset_key, data.materialization.tags
+            # The hours of a range have the same tags.
+            if last is None or (key, tags) != (last.materialization.asset_key, last.materialization.tags):
+                last, text = data, key.to_string()
+                found = self._tags_for_asset_event(event).items()
+                rows = [{"asset_key": text, "key": name, "value": value} for name, value in found]
+            yield from ({"event_id": identity, **row, "event_timestamp": utc(event)} for row in rows)
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
         super()._store_asset_check_evaluation_planned(_planned_once(event), event_id)
