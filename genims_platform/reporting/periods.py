@@ -8,6 +8,7 @@ present state, so that no other day can ever be computed. All boundaries are UTC
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Literal
 
 from genims_platform.rolling_window import add_months
@@ -16,6 +17,7 @@ from genims_platform.sources.scope import Span
 Period = Literal["day", "month", "snapshot"]
 
 DAY = timedelta(days=1)
+BRIDGED_DAYS = 9
 LATE_DAYS = 35
 """How many days after they happened facts may still arrive before the weekly close; what the daily close covers."""
 
@@ -101,6 +103,16 @@ def periods_looking_back(hours: Hours, *, period: Period, rolling_days: int, as_
     reach = min(rolling_days - 1, LATE_DAYS)
     days = _days(hours.last_day + DAY, hours.last_day + DAY * (reach + 1))
     return frozenset(period_of(day, period) for day in days if day <= as_of.date())
+
+
+def without_gaps(days: Iterable[date]) -> frozenset[date]:
+    """The days and those between them wherever at most BRIDGED_DAYS lie between two.
+
+    A run of days is read and computed at once, and costs hardly more than one day; scattered ones are as many readings.
+    """
+    ordered = sorted(set(days))
+    between = (_days(day, later) for day, later in pairwise(ordered) if (later - day).days <= BRIDGED_DAYS + 1)
+    return frozenset(ordered).union(*between)
 
 
 def slices(starts: Iterable[date], period: Period) -> list[tuple[date, date]]:

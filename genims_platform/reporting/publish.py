@@ -20,6 +20,7 @@ from genims_platform.reporting.periods import (
     period_of,
     periods_looking_back,
     slices,
+    without_gaps,
 )
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.rolling_window import window_start
@@ -184,7 +185,8 @@ def periods_to_refresh(
         return affected
     looking_back = periods_looking_back(hours, period=table.period, rolling_days=table.rolling_days, as_of=as_of)
     unseen = looking_back - affected
-    return affected | (unseen & _stored(table, unseen, target))
+    periods = affected | (unseen & _stored(table, unseen, target))
+    return without_gaps(periods) if table.period == "day" else periods
 
 
 def linked_days(table: ReportingTable, hours: Hours, *, inputs: Sources, as_of: datetime) -> Sequence[date]:

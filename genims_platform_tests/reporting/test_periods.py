@@ -13,6 +13,7 @@ from genims_platform.reporting.periods import (
     affected_periods,
     periods_looking_back,
     slices,
+    without_gaps,
 )
 from genims_platform.rolling_window import window_start
 
@@ -85,3 +86,9 @@ def test_a_snapshot_is_taken_of_the_present_day_only() -> None:
 
     assert affected(Hours(datetime(2026, 1, 1), AS_OF)) == {AS_OF.date()}
     assert affected(Hours(datetime(2026, 3, 9), datetime(2026, 3, 10))) == set()
+
+
+def test_days_between_days_are_added_where_they_are_few() -> None:
+    assert without_gaps([]) == set()
+    found = without_gaps([date(2026, 1, 1), date(2026, 1, 4), date(2026, 1, 15), date(2026, 1, 25)])
+    assert found == {date(2026, 1, day) for day in (1, 2, 3, 4, *range(15, 26))}

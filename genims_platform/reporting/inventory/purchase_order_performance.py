@@ -1,6 +1,6 @@
 """purchase_order_performance: price and delivery discipline of each supplier."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated
 
 import polars as pl
@@ -18,7 +18,6 @@ from genims_platform.sources.scope import Between, KeyFrom, KeyIn
 
 _KEY = ("po_date", "supplier_id")
 _ORDERED = Between("po_date")
-_GAP = timedelta(days=10)
 _ORDER = ("purchase_order_id", "po_date", "supplier_id", "currency", "total_value", "po_status")
 _LINE = ("po_line_id", "purchase_order_id", "material_id", "order_quantity", "unit_price", "delivery_date")
 
@@ -28,11 +27,8 @@ _SUPPLIERS = sql(
 
 
 def _order_days_of_deliveries(sources: Sources, window: Window) -> pl.DataFrame:
-    """Order days of the goods that came in the window and of the orders that became overdue in it.
-
-    Days between them are added where they are few: a run of days is computed at once, a scattered one many times.
-    """
-    days = sources.query(
+    """Order days of the goods that came in the window and of the orders that became overdue in it."""
+    return sources.query(
         "erp",
         """
         SELECT po_date FROM purchase_orders WHERE purchase_order_id = ANY(%(orders)s)
@@ -42,14 +38,6 @@ def _order_days_of_deliveries(sources: Sources, window: Window) -> pl.DataFrame:
         """,
         {"start": window.span.start, "end": window.span.end, "orders": orders_received(sources, window)},
     )
-    return _bridged(days.to_series().cast(pl.Date).drop_nulls().sort() if days.width else pl.Series(dtype=pl.Date))
-
-
-def _bridged(days: pl.Series) -> pl.DataFrame:
-    day = pl.col("day")
-    following = day.shift(-1)
-    last = pl.when(following - day <= _GAP).then(following).otherwise(day)
-    return pl.DataFrame({"day": days}).select(pl.date_ranges(day, last)).explode("day").unique()
 
 
 _CHECKS = Checks(
