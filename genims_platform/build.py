@@ -44,11 +44,11 @@ def build_definitions(
     checks = source_checks(settings, tables.values())
 
     freshness = freshness_checks(keys, partitions)
-    invariants = [check for check in [invariant_checks(tables)] if check]
+    by_day, by_month = invariant_checks(tables, "day"), invariant_checks(tables, "month")
 
     refresh = dg.define_asset_job(
         REPORTING_JOB,
-        selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(freshness),
+        selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(freshness, *by_month),
         description="Refreshes every reporting table for one hour, or a range of hours, of source events.",
         executor_def=dg.in_process_executor,
         tags={"genims/kind": "refresh"},
@@ -58,7 +58,9 @@ def build_definitions(
         "check_freshness", "Whether every hour of the window is published, the newest closed one too.", [freshness]
     )
     check_invariants = _check_job(
-        "check_invariants", "Equations between the reporting tables, over the days of the daily close.", invariants
+        "check_invariants",
+        "Equations between the reporting tables, over the days of the daily close.",
+        [*by_day, *by_month],
     )
     daily_close = daily_close_job(tables, settings)
     weekly_close = weekly_close_job(tables, settings)
@@ -75,7 +77,7 @@ def build_definitions(
     ]
     return dg.Definitions(
         assets=[*source_assets(tables.values()), *assets],
-        asset_checks=[*checks, freshness, *invariants],
+        asset_checks=[*checks, freshness, *by_day, *by_month],
         jobs=[refresh, *(job for job, _ in timetable if job)],
         schedules=[
             hourly_schedule(refresh),

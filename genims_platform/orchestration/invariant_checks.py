@@ -13,24 +13,24 @@ from dagster._core.storage.tags import (
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import hour_of
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE
-from genims_platform.reporting.invariants.invariant import Invariant, Verdict, verify
+from genims_platform.reporting.invariants.invariant import Grain, Invariant, Verdict, verify
 from genims_platform.reporting.invariants.registry import INVARIANTS
 from genims_platform.reporting.periods import DAY, LATE_DAYS
 from genims_platform.reporting.table import ReportingTable
-from genims_platform.rolling_window import add_months
 
 
-def invariant_checks(tables: Mapping[str, ReportingTable]) -> dg.AssetChecksDefinition | None:
-    """One step for all equations whose tables exist; it judges those whose tables the run refreshed, for its days.
+def invariant_checks(tables: Mapping[str, ReportingTable], grain: Grain) -> list[dg.AssetChecksDefinition]:
+    """One step for the equations by day, or by month, whose tables exist; none if there is no such equation.
 
-    A run of the checks alone judges the last LATE_DAYS days and the months that lie in them. None without equations.
+    In a run that refreshes tables it judges the equations all of whose tables are refreshed, for the days of the run. A
+    run of the checks alone judges the last LATE_DAYS days, or the closed months that they touch.
     """
-    invariants = [invariant for invariant in INVARIANTS if tables.keys() >= set(invariant.tables)]
+    invariants = [i for i in INVARIANTS if i.grain == grain and tables.keys() >= set(i.tables)]
     if not invariants:
-        return None
+        return []
 
     @dg.multi_asset_check(
-        name="invariants",
+        name=f"invariants_by_{grain}",
         specs=[_spec(invariant) for invariant in invariants],
         can_subset=True,
         required_resource_keys={REPORTING_DATABASE, AS_OF},
@@ -43,12 +43,11 @@ def invariant_checks(tables: Mapping[str, ReportingTable]) -> dg.AssetChecksDefi
             for invariant in invariants
             if check_key(invariant) in context.selected_asset_check_keys
             and (not refreshed or refreshed >= {reporting_key(table) for table in invariant.tables})
-            and (invariant.grain == "day" or _closed_month(first, end))
         ]
         for verdict in verify(context.resources.reporting_database, wanted, first, end):
             yield _result(verdict, first, end)
 
-    return judge
+    return [judge]
 
 
 def check_key(invariant: Invariant) -> dg.AssetCheckKey:
@@ -63,11 +62,6 @@ def days_judged(tags: Mapping[str, str], as_of: datetime) -> tuple[date, date]:
     if start is None or last is None:
         return (as_of.date() - DAY * LATE_DAYS).replace(day=1), as_of.date() + DAY
     return hour_of(start).date() - DAY, hour_of(last).date() + DAY
-
-
-def _closed_month(first: date, end: date) -> bool:
-    whole = first if first.day == 1 else add_months(first.replace(day=1), 1)
-    return add_months(whole, 1) <= end
 
 
 def _spec(invariant: Invariant) -> dg.AssetCheckSpec:

@@ -97,7 +97,7 @@ def test_partitions_start_with_the_window_and_end_with_the_last_closed_hour() ->
 
 def test_the_hourly_job_holds_every_reporting_table() -> None:
     job = DEFINITIONS.resolve_job_def(REPORTING_JOB)
-    assert {node.name for node in job.nodes} == {*reporting_tables(), "invariants"}
+    assert {node.name for node in job.nodes} == {*reporting_tables(), "invariants_by_day"}
 
 
 def test_every_table_of_the_schema_has_a_model() -> None:

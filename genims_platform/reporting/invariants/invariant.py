@@ -12,6 +12,8 @@ import polars as pl
 
 from genims_platform.mysql.connection import Database
 
+Grain = Literal["day", "month"]
+
 SAMPLES = 3
 
 
@@ -23,7 +25,7 @@ class Invariant:
     """
 
     name: str
-    grain: Literal["day", "month"]
+    grain: Grain
     description: str
     tables: tuple[str, ...]
     statements: tuple[str, ...]
