@@ -223,19 +223,6 @@ def test_sources_without_a_row_do_not_erase_the_past(table: ReportingTable, empt
     assert "PG_MES_DB" in message
 
 
-@pytest.mark.parametrize("name", sorted(reporting_tables()))
-def test_every_table_refuses_sources_without_a_row(name: str, empty: Settings, reporting: Database) -> None:
-    with pytest.raises(NoSourceRowsError):
-        refresh(
-            reporting_tables()[name],
-            HOURS,
-            sources=SourceReader(empty),
-            target=reporting,
-            as_of=UNTIL,
-            lock_timeout=5,
-        )
-
-
 def test_null_and_blank_keys_are_kept_as_unknown(factory: Settings, reporting: Database) -> None:
     whole = "SELECT SUM(units_produced) FROM production_summary_daily"
     assert not publish(PRODUCTION, factory).failures

@@ -105,10 +105,12 @@ _CLAIMS_WITHOUT_ROW = sql(
 
 def _customers_of_days(sources: Sources, window: Window) -> pl.DataFrame:
     accounts, customers = _ACCOUNTS_OF_DAYS(sources, window), _CUSTOMERS(sources, window)
-    named = dict(customers.iter_rows()) if customers.width else {}
-    return accounts.select(
-        "service_date", customer_id=pl.col("account_id").replace_strict(named, default=pl.col("account_id"))
-    )
+    if accounts.is_empty() or customers.is_empty():
+        return accounts.rename({"account_id": "customer_id"}, strict=False)
+    texts = pl.all().cast(pl.String)  # an answer of NULLs alone has no type
+    account, customer = customers.select(texts).get_columns()
+    raw = pl.col("account_id").cast(pl.String)
+    return accounts.select("service_date", customer_id=raw.replace_strict(account, customer, default=raw))
 
 
 _CHECKS = Checks(
