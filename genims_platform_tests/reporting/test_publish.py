@@ -51,7 +51,7 @@ def test_every_table_agrees_with_separate_sql_and_is_stored_whole(
     outcome = publish(table, WEEK, factory, reporting)
     assert not outcome.failures
     assert len(stored(table, reporting)) == sum(outcome.row_counts.values()) > 0
-    assert {check.name for check in outcome.checks} == {"rows", "keys", "values", "reconcile", "orphans"}
+    assert {check.name for check in outcome.checks} == {"rows", "keys", "values", "reconcile", "orphans", "row_count"}
 
 
 @pytest.mark.parametrize("name", TABLES)
