@@ -9,11 +9,12 @@ import genims_platform
 
 PACKAGE = Path(genims_platform.__file__).parent
 FORBIDDEN = {
-    "settings.py": {"sources", "mysql", "reporting", "local", "orchestration", "commands", "build"},
-    "sources": {"mysql", "reporting", "local", "orchestration", "commands", "build"},
-    "mysql": {"sources", "reporting", "local", "orchestration", "commands", "build"},
-    "reporting": {"local", "orchestration", "commands", "build"},
-    "local": {"mysql", "reporting", "orchestration", "commands", "build"},
+    "settings.py": {"audit", "sources", "mysql", "reporting", "local", "orchestration", "commands", "build"},
+    "sources": {"audit", "mysql", "reporting", "local", "orchestration", "commands", "build"},
+    "mysql": {"audit", "sources", "reporting", "local", "orchestration", "commands", "build"},
+    "reporting": {"audit", "local", "orchestration", "commands", "build"},
+    "audit": {"reporting", "local", "orchestration", "commands", "build"},
+    "local": {"audit", "mysql", "reporting", "orchestration", "commands", "build"},
     "orchestration": {"local", "commands", "build"},
 }
 

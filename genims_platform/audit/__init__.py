@@ -1,0 +1,1 @@
+"""The audit trail: what is captured in the sources and how it reaches the audit database."""
