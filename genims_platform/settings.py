@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -51,11 +51,23 @@ class PostgresServer:
     user: str
     password: str = field(repr=False)
     database: str
+    ssl_root_cert: Path | None = None
+    """Set: TLS is required, and certificate and host name are verified."""
 
     @property
     def address(self) -> str:
         """`database at host:port`, safe to print."""
         return f"{self.database} at {self.host}:{self.port}"
+
+
+class AuditSource(BaseModel):
+    """Where one source is captured, if that differs from `AUDIT_PG_*` and `PG_<SOURCE>_DB`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str | None = None
+    port: Port | None = None
+    db: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,8 @@ class Settings(BaseSettings):
         env_file=(LOCAL_ENV, ".env"),
         env_file_encoding="utf-8",
         env_ignore_empty=True,
+        env_nested_delimiter="_",  # AUDIT_SOURCE_MES_DB is `db` of the entry `mes` of `audit_source`
+        env_nested_max_split=2,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -130,6 +144,15 @@ class Settings(BaseSettings):
     pg_supplier_db: str = "genims_supplier_db"
     pg_qms_db: str = "genims_qms_db"
 
+    audit_pg_host: str | None = None
+    audit_pg_port: Port | None = None
+    audit_pg_sslrootcert: Path | None = None
+    audit_pg_install_user: str | None = None
+    audit_pg_install_password: SecretStr | None = None
+    audit_pg_relay_user: str = "genims_audit_relay"
+    audit_pg_relay_password: SecretStr = SecretStr("")
+    audit_source: Mapping[str, AuditSource] = {}
+
     dagster_pg_host: str | None = None
     dagster_pg_port: Port | None = None
     dagster_pg_user: str | None = None
@@ -155,7 +178,14 @@ class Settings(BaseSettings):
     genims_executor: Literal["in_process", "multiprocess"] = "in_process"
     genims_webserver_port: Port = 3000
 
-    @field_validator("mysql_reporting_ssl_ca", "mysql_audit_ssl_ca")
+    @field_validator("audit_source")
+    @classmethod
+    def _sources_exist(cls, value: Mapping[str, AuditSource]) -> Mapping[str, AuditSource]:
+        for name in value.keys() - set(SOURCE_NAMES):
+            raise ValueError(f"{name!r} is no source; sources are {', '.join(SOURCE_NAMES)}")
+        return value
+
+    @field_validator("mysql_reporting_ssl_ca", "mysql_audit_ssl_ca", "audit_pg_sslrootcert")
     @classmethod
     def _certificate_exists(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and not value.is_file():
@@ -215,6 +245,26 @@ class Settings(BaseSettings):
             primary.database,
         )
 
+    def audit_install(self, name: str) -> PostgresServer:
+        """A source as the account that installs and checks its audit capture: `AUDIT_PG_INSTALL_*`, else `PG_*`."""
+        password = self.pg_password if self.audit_pg_install_password is None else self.audit_pg_install_password
+        return self._audit_server(name, self.audit_pg_install_user or self.pg_user, password)
+
+    def audit_relay(self, name: str) -> PostgresServer:
+        """A source as the account that reads its audit queue."""
+        return self._audit_server(name, self.audit_pg_relay_user, self.audit_pg_relay_password)
+
+    def _audit_server(self, name: str, user: str, password: SecretStr) -> PostgresServer:
+        own = self.audit_source.get(name, AuditSource())
+        return PostgresServer(
+            own.host or self.audit_pg_host or self.pg_host,
+            own.port or self.audit_pg_port or self.pg_port,
+            user,
+            password.get_secret_value(),
+            own.db or self.source_database(name),
+            self.audit_pg_sslrootcert,
+        )
+
     @property
     def dagster_storage(self) -> PostgresServer:
         """Where Dagster keeps runs and events: `DAGSTER_PG_*`, by default a database beside the sources."""
@@ -253,7 +303,7 @@ def settings() -> Settings:
 
 def _explain(problem: Mapping[str, object]) -> str:
     location = problem.get("loc")
-    name = str(location[0]).upper() if isinstance(location, tuple) and location else "?"
+    name = "_".join(map(str, location)).upper() if isinstance(location, tuple) and location else "?"
     secret = "PASSWORD" in name
     value = "(hidden)" if secret else repr(problem.get("input"))
     return f"{name}={value}: {problem.get('msg')}"

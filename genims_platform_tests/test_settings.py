@@ -10,7 +10,9 @@ from genims_platform.settings import PROJECT_ROOT, Settings, SettingsError, load
 def test_every_variable_is_in_the_example_with_its_default() -> None:
     lines = (PROJECT_ROOT / ".env.example").read_text("utf-8").splitlines()
     example = dict(line.removeprefix("#").split("=", 1) for line in lines if line[:2] not in ("", "# ") and "=" in line)
-    assert set(example) == {name.upper() for name in Settings.model_fields}
+    entries = {name for name in example if name.startswith("AUDIT_SOURCE_")}
+    assert entries == {"AUDIT_SOURCE_MES_HOST", "AUDIT_SOURCE_MES_PORT", "AUDIT_SOURCE_MES_DB"}
+    assert set(example) - entries == {name.upper() for name in Settings.model_fields.keys() - {"audit_source"}}
     given = {name.lower(): value for name, value in example.items() if value}
     assert load_settings(given) == load_settings()
 
@@ -46,6 +48,31 @@ def test_reads_go_to_the_replica_and_writes_to_the_primary() -> None:
     settings = load_settings({"pg_host": "primary", "pg_replica_host": "replica", "pg_mes_db": "factory_mes"})
     assert settings.source("mes").address == "factory_mes at replica:5432"
     assert settings.source_primary("mes").address == "factory_mes at primary:5432"
+
+
+def test_audit_capture_works_on_the_primary_unless_a_source_lies_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIT_SOURCE_MES_HOST", "mes-server")
+    monkeypatch.setenv("AUDIT_SOURCE_MES_DB", "my_mes")
+    settings = load_settings({"pg_host": "primary", "pg_replica_host": "replica", "audit_pg_install_user": "installer"})
+
+    assert settings.audit_install("mes").address == "my_mes at mes-server:5432"
+    assert settings.audit_install("erp").address == "genims_erp_db at primary:5432"
+    assert settings.audit_install("erp").user == "installer"
+    assert settings.audit_relay("erp").user == "genims_audit_relay"
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("AUDIT_SOURCE_MESS_DB", "'mess' is no source; sources are master, "),
+        ("AUDIT_SOURCE_MES_PORT", "AUDIT_SOURCE_MES_PORT='x': Input should be a valid integer"),
+        ("AUDIT_SOURCE_MES_NAME", "AUDIT_SOURCE_MES_NAME='x': Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_variable_of_a_source_is_named(variable: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(SettingsError, match=message):
+        load_settings()
 
 
 def test_a_missing_certificate_is_refused(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def connect(server: PostgresServer, *, autocommit: bool = False) -> extensions.c
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             application_name="genims",
             options="-c timezone=UTC",
+            sslmode="verify-full" if server.ssl_root_cert else "prefer",
+            sslrootcert=str(server.ssl_root_cert) if server.ssl_root_cert else None,
         )
     except psycopg2.OperationalError as error:
         raise _explain(server, str(error)) from None
