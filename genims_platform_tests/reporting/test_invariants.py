@@ -90,14 +90,14 @@ def test_it_holds(name: str, published: Database) -> None:
 
 @pytest.mark.parametrize(("name", "table", "column"), BREAKS, ids=lambda value: value)
 def test_it_can_fail(name: str, table: str, column: str, published: Database) -> None:
-    changed = _run(published, f"UPDATE {table} SET {column} = {column} + 3 WHERE {column} IS NOT NULL")
+    changed = _run(published, f"UPDATE {table} SET {column} = {column} + 1000 WHERE {column} IS NOT NULL")
     assert changed
     try:
         (verdict,) = verify(published, [i for i in INVARIANTS if i.name == name], FIRST, END)
         assert not verdict.holds
         assert verdict.findings
     finally:
-        _run(published, f"UPDATE {table} SET {column} = {column} - 3 WHERE {column} IS NOT NULL")
+        _run(published, f"UPDATE {table} SET {column} = {column} - 1000 WHERE {column} IS NOT NULL")
 
 
 def test_every_equation_is_broken_once() -> None:

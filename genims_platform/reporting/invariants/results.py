@@ -32,7 +32,7 @@ def _ratio_of_last_snapshot(measure: str, table: str, period: str, amount: str) 
         JOIN {table} s ON s.{period} = (
           SELECT MAX({period}) FROM {table}
           WHERE {period} >= f.ratio_month AND {period} < f.ratio_month + INTERVAL 1 MONTH)
-        WHERE f.ratio_month >= CAST(DATE_FORMAT(%(first)s, '%%Y-%%m-01') AS DATE) AND f.ratio_month < %(end)s
+        WHERE f.ratio_month >= %(first)s - INTERVAL DAYOFMONTH(%(first)s) - 1 DAY AND f.ratio_month < %(end)s
         GROUP BY f.ratio_month, f.{measure}
         HAVING NOT (f.{measure} <=> SUM(s.{amount})) AND COALESCE(ABS(f.{measure} - SUM(s.{amount})), 1) > {CENT_A_ROW}
     """  # noqa: S608

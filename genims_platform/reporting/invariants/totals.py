@@ -51,7 +51,7 @@ def day_before(table: str, period: str, columns: str, amount: str) -> str:
 
 def closed_months(table: str, period: str, columns: str, amount: str) -> str:
     """Rows by month, of the months that lie in the range as a whole."""
-    month = f"CAST(DATE_FORMAT({period}, '%%Y-%%m-01') AS DATE)"
+    month = f"({period} - INTERVAL DAYOFMONTH({period}) - 1 DAY)"
     keys = f", {columns}" if columns else ""
     return (
         f"SELECT {month} AS month{keys}, {amount} AS amount FROM {table} "  # noqa: S608
