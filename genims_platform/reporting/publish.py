@@ -62,7 +62,7 @@ class Stopwatch:
     @property
     def total(self) -> float:
         """Seconds of all stages."""
-        return sum(self.seconds.values())
+        return sum(self.seconds.values(), 0.0)
 
 
 @dataclass(frozen=True)
