@@ -14,6 +14,8 @@ import polars as pl
 import sqlglot
 from sqlglot import TokenType, exp
 
+from genims_platform.mysql.check_constraints import CheckContract, canonical_condition
+from genims_platform.mysql.partitions import Partitioning
 from genims_platform.settings import PROJECT_ROOT
 
 Kind = Literal["reporting", "audit"]
@@ -25,7 +27,11 @@ _COMMENT = re.compile(
     r"(?:(?P<unit>[^:;\[\]]{0,40}?)(?:\s*(?P<range>\[(?P<low>[-\d.]*?)\.\.(?P<high>[-\d.]*)\]):?|:)\s+)?(?P<text>.*)",
     re.DOTALL,
 )
-_PARTITIONING = re.compile(r"ALTER TABLE\s+`?(\w+)`?\s+PARTITION BY RANGE COLUMNS\s*\(\s*`?(\w+)`?\s*\)", re.IGNORECASE)
+_PARTITIONING = re.compile(
+    r"ALTER TABLE\s+`?(?P<table>\w+)`?\s+PARTITION BY RANGE\s*"
+    r"(?:COLUMNS\s*\(\s*`?(?P<months>\w+)`?\s*\)|\(\s*YEAR\(\s*`?(?P<years>\w+)`?\s*\)\s*\))",
+    re.IGNORECASE,
+)
 
 _INTEGERS: Mapping[str, type[pl.DataType]] = {
     "TINYINT": pl.Int8,
@@ -33,6 +39,13 @@ _INTEGERS: Mapping[str, type[pl.DataType]] = {
     "MEDIUMINT": pl.Int32,
     "INT": pl.Int32,
     "BIGINT": pl.Int64,
+}
+_UNSIGNED_INTEGERS: Mapping[str, type[pl.DataType]] = {
+    "TINYINT": pl.UInt8,
+    "SMALLINT": pl.UInt16,
+    "MEDIUMINT": pl.UInt32,
+    "INT": pl.UInt32,
+    "BIGINT": pl.UInt64,
 }
 _OTHERS: Mapping[str, pl.DataType] = {
     "DOUBLE": pl.Float64(),
@@ -90,11 +103,22 @@ class TableContract:
     comment: str
     columns: tuple[ColumnContract, ...]
     primary_key: tuple[str, ...]
+    unique_keys: tuple[IndexContract, ...]
+    """Those that stand in CREATE TABLE."""
+
     indexes: tuple[IndexContract, ...]
-    partition_column: str | None
+    """Those of the index file."""
+
+    checks: tuple[CheckContract, ...]
+    partitioning: Partitioning | None
     collation: str
     create_statement: str
     """CREATE TABLE as it is in the file, without indexes and partitions."""
+
+    @property
+    def partition_column(self) -> str | None:
+        """The column whose month or year decides the partition, or None."""
+        return self.partitioning.column if self.partitioning else None
 
     def column(self, name: str) -> ColumnContract:
         """The column of this name."""
@@ -192,14 +216,16 @@ def parse_contracts(schema_sql: str, indexes_sql: str) -> Mapping[str, TableCont
         ContractError: a statement of another kind, or a column type that is not mapped.
     """
     indexes: dict[str, list[IndexContract]] = {}
-    partition_columns: dict[str, str] = {}
+    partitionings: dict[str, Partitioning] = {}
     for text in _statements(indexes_sql):
-        if partitioning := _PARTITIONING.match(text):
-            partition_columns[partitioning[1]] = partitioning[2]
+        if found := _PARTITIONING.match(text):
+            partitionings[found["table"]] = (
+                Partitioning(found["months"], "month") if found["months"] else Partitioning(found["years"], "year")
+            )
             continue
         table, index = _index(text)
         indexes.setdefault(table, []).append(index)
-    tables = (_table(text, indexes, partition_columns) for text in _statements(schema_sql))
+    tables = (_table(text, indexes, partitionings) for text in _statements(schema_sql))
     return {table.name: table for table in tables}
 
 
@@ -245,7 +271,7 @@ def _index(text: str) -> tuple[str, IndexContract]:
 
 
 def _table(
-    text: str, indexes: Mapping[str, list[IndexContract]], partition_columns: Mapping[str, str]
+    text: str, indexes: Mapping[str, list[IndexContract]], partitionings: Mapping[str, Partitioning]
 ) -> TableContract:
     statement = _create(text, "TABLE")
     name = statement.this.this.name
@@ -265,10 +291,25 @@ def _table(
             if isinstance(definition, exp.ColumnDef)
         ),
         primary_key=primary_key,
+        unique_keys=tuple(_unique_key(part) for part in statement.this.find_all(exp.UniqueColumnConstraint)),
         indexes=tuple(indexes.get(name, ())),
-        partition_column=partition_columns.get(name),
+        checks=tuple(_check(part) for part in statement.this.find_all(exp.CheckColumnConstraint)),
+        partitioning=partitionings.get(name),
         collation=collation,
         create_statement=text,
+    )
+
+
+def _unique_key(key: exp.UniqueColumnConstraint) -> IndexContract:
+    return IndexContract(key.this.this.name, tuple(column.name for column in key.this.expressions), unique=True)
+
+
+def _check(check: exp.CheckColumnConstraint) -> CheckContract:
+    constraint = check.parent if isinstance(check.parent, exp.Constraint) else None
+    return CheckContract(
+        name=constraint.this.name if constraint else None,
+        condition=canonical_condition(check.this.sql("mysql")),
+        definition=(constraint or check).sql("mysql"),
     )
 
 
@@ -298,21 +339,28 @@ def _column(
         description=description,
         dtype=dtype,
         comment=text,
-        collation=(collate.this.name if collate else table_collation) if dtype == pl.String else None,
+        collation=(collate.this.name if collate else table_collation) if _base(sql_type) in _TEXTS else None,
         definition=definition.sql("mysql", copy=False),
     )
 
 
 def _dtype(kind: exp.DataType, sql_type: str) -> pl.DataType | None:
-    base = re.sub(r"[ (].*", "", sql_type.upper())
+    base = _base(sql_type)
     parameters = [int(parameter.this.name) for parameter in kind.expressions if parameter.this.name.isdigit()]
-    if base in _INTEGERS:
-        return _INTEGERS[base]()
+    integers = _UNSIGNED_INTEGERS if sql_type.upper().endswith(" UNSIGNED") else _INTEGERS
+    if base in integers:
+        return integers[base]()
     if base in _TEXTS:
         return pl.String()
     if base == "DECIMAL":
+        if parameters[0] > _WIDEST_DECIMAL:  # its digits as text are exact, a rounded number would not be
+            return pl.String()
         return pl.Decimal(parameters[0], parameters[1] if len(parameters) > 1 else 0)
     return _OTHERS.get(base)
+
+
+def _base(sql_type: str) -> str:
+    return re.sub(r"[ (].*", "", sql_type.upper())
 
 
 def _explain(comment: str) -> tuple[str, tuple[Decimal | None, Decimal | None] | None, str]:

@@ -7,12 +7,12 @@ from datetime import date
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from genims_platform.mysql.append_only import holds_audit_tables
 from genims_platform.mysql.connection import Database, identifier, scalar
 from genims_platform.mysql.contract import TableContract, contracts
 from genims_platform.mysql.errors import TransientError
 from genims_platform.mysql.live import LiveTable, live_tables
 from genims_platform.mysql.locks import lock_name, named_lock
-from genims_platform.mysql.partitions import missing_partition_statements, missing_partitions
 from genims_platform.rolling_window import window_start
 
 DEPLOY_LOCK_SECONDS = 60
@@ -20,6 +20,10 @@ WRITER_LOCK_SECONDS = 60
 
 # While ALTER TABLE waits for a long query, every later query of the table waits behind it.
 METADATA_LOCK_SECONDS = 5
+
+
+class AppendOnlyError(RuntimeError):
+    """Retention of the reporting database was pointed at the audit database; nothing was done."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def apply_retention(
     Raises:
         DatabaseUnavailableError: the database cannot be reached.
         LockTimeoutError: its schema is being deployed.
+        AppendOnlyError: the database holds audit tables, or `tables` are audit tables.
     """
     contracts_by_name = contracts("reporting") if tables is None else tables
     start = window_start(today)
@@ -93,6 +98,10 @@ def apply_retention(
         named_lock(connection, lock_name(database, "deploy"), DEPLOY_LOCK_SECONDS),
     ):
         live = live_tables(connection, database.server.database)
+        if holds_audit_tables(live) or holds_audit_tables(contracts_by_name):
+            raise AppendOnlyError(
+                f"{database.server.address} holds the audit trail, which this never shortens; check MYSQL_REPORTING_DB"
+            )
         done = tuple(
             _apply_to_table(database, contract, live.get(name), today, dry_run=dry_run, lock_timeout=lock_timeout)
             for name, contract in contracts_by_name.items()
@@ -113,7 +122,9 @@ def _apply_to_table(
         return TableRetention(contract.name, 0, problem="is not deployed; run `genims schema deploy`")
     start = window_start(today)
     expired = tuple(part.name for part in live.partitions if part.end is not None and part.end <= start)
-    wanted = tuple(part.name for part in missing_partitions(live.partitions, today))
+    partitioning = contract.partitioning
+    missing = partitioning.missing(live.partitions, today) if partitioning else []
+    wanted = tuple(part.name for part in missing)
     done = [TableRetention(contract.name, 0)]
     try:
         with database.administration() as connection:
@@ -143,8 +154,8 @@ def _steps(
     start = window_start(today)
     table = identifier(contract.name)
     with connection.cursor() as cursor:
-        if wanted:
-            for statement in missing_partition_statements(contract.name, live.partitions, today):
+        if wanted and contract.partitioning:
+            for statement in contract.partitioning.missing_statements(contract.name, live.partitions, today):
                 cursor.execute(statement)
             yield TableRetention(contract.name, 0, (), wanted)
         rows = 0
