@@ -5,7 +5,7 @@ defaults below. This module is the only reader of the environment; other code re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time, timedelta
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,9 @@ SOURCE_NAMES = (
     "qms",
 )
 """Short names of the 13 source databases, as used in table references such as `mes.work_orders`."""
+
+AuditRole = Literal["relay", "writer", "verifier", "auditor", "retention"]
+"""Who works with the audit database, each with an account of its own and no more rights than the work needs."""
 
 
 class SettingsError(ValueError):
@@ -121,6 +124,18 @@ class Settings(BaseSettings):
     mysql_audit_charset: str = "utf8mb4"
     mysql_audit_timeout: Seconds = 30
     mysql_audit_ssl_ca: Path | None = None
+    mysql_audit_relay_user: str = "genims_audit_relay"
+    mysql_audit_relay_password: SecretStr = SecretStr("")
+    mysql_audit_writer_user: str = "genims_audit_writer"
+    mysql_audit_writer_password: SecretStr = SecretStr("")
+    mysql_audit_verifier_user: str = "genims_audit_verifier"
+    mysql_audit_verifier_password: SecretStr = SecretStr("")
+    mysql_audit_auditor_user: str = "genims_audit_auditor"
+    mysql_audit_auditor_password: SecretStr = SecretStr("")
+    mysql_audit_retention_user: str = "genims_audit_retention"
+    mysql_audit_retention_password: SecretStr = SecretStr("")
+    mysql_audit_client_host: str | None = None
+    audit_insecure: bool = False
 
     pg_host: str = "127.0.0.1"
     pg_port: Port = 5432
@@ -220,6 +235,15 @@ class Settings(BaseSettings):
             self.mysql_audit_timeout,
             self.mysql_audit_ssl_ca,
             pool_max=3,
+        )
+
+    def mysql_audit_as(self, role: AuditRole) -> MySQLServer:
+        """The audit database as the account of this role: `MYSQL_AUDIT_<ROLE>_USER` and `_PASSWORD`."""
+        password: SecretStr = getattr(self, f"mysql_audit_{role}_password")
+        return replace(
+            self.mysql_audit,
+            user=str(getattr(self, f"mysql_audit_{role}_user")),
+            password=password.get_secret_value(),
         )
 
     def source_database(self, name: str) -> str:
