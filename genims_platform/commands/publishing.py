@@ -77,7 +77,9 @@ class Publisher:
 
                 begun = time.perf_counter()
                 try:
-                    done.append(run_range(self.job, self.instance, run.hours, run.tables, on_step=on_step))
+                    done.append(
+                        run_range(self.job, self.instance, run.hours, run.tables, whole=run.whole, on_step=on_step)
+                    )
                 except RunInterruptedError as error:
                     errors.print(f"[yellow]{error}[/]; `genims backfill --only-missing` does what is left")
                     raise typer.Exit(Exit.INTERRUPTED) from None

@@ -1,7 +1,7 @@
 """Backfills from Python: the reporting job over ranges of hours, at most a month in a run."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,13 +20,17 @@ from genims_platform.rolling_window import add_months
 
 HOUR = timedelta(hours=1)
 
+WHOLE_START_TAG = "genims/backfill_start"
+WHOLE_END_TAG = "genims/backfill_end"
+
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """Hours, at most a month, and the tables to publish for them."""
+    """Hours, at most a month, and the tables to publish for them; `whole` are the hours of all runs of a backfill."""
 
     hours: Hours
     tables: tuple[str, ...]
+    whole: Hours | None = None
 
     @property
     def size(self) -> int:
@@ -74,7 +78,7 @@ def months_of(hours: Hours) -> Iterator[Hours]:
 
 def runs_over(hours: Hours, tables: Sequence[str]) -> list[PlannedRun]:
     """A run a month, ascending."""
-    return [PlannedRun(month, tuple(tables)) for month in months_of(hours)]
+    return [PlannedRun(month, tuple(tables), whole=hours) for month in months_of(hours)]
 
 
 def runs_for_gaps(gaps: Collection[Gap], hours: Hours, tables: Sequence[str]) -> list[PlannedRun]:
@@ -90,7 +94,7 @@ def runs_for_gaps(gaps: Collection[Gap], hours: Hours, tables: Sequence[str]) ->
             joined[-1] = PlannedRun(Hours(joined[-1].hours.start, span.end), run.tables)
         else:
             joined.append(run)
-    return [piece for run in joined for piece in runs_over(run.hours, run.tables)]
+    return [PlannedRun(month, run.tables) for run in joined for month in months_of(run.hours)]
 
 
 def run_range(
@@ -99,11 +103,13 @@ def run_range(
     hours: Hours,
     tables: Sequence[str] | None = None,
     *,
+    whole: Hours | None = None,
     on_step: Callable[[str, bool], None] | None = None,
 ) -> RangeRun:
     """Run the reporting job in this process for whole hours; a failing table does not stop the others.
 
-    `on_step` gets the name of a table (or of a step of checks) when it starts and, with True, when it has ended.
+    Periods of other hours within `whole` are left to the runs that publish those. `on_step` gets the name of a table
+    (or of a step of checks) when it starts and, with True, when it has ended.
 
     Raises:
         RunInterruptedError: SIGINT or SIGTERM.
@@ -119,6 +125,7 @@ def run_range(
                 ASSET_PARTITION_RANGE_START_TAG: key_of(hours.start),
                 ASSET_PARTITION_RANGE_END_TAG: key_of(hours.end - HOUR),
                 "genims/kind": "backfill",
+                **({} if whole is None else {WHOLE_START_TAG: key_of(whole.start), WHOLE_END_TAG: key_of(whole.end)}),
             },
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
@@ -131,6 +138,13 @@ def run_range(
     for event in result.all_events:
         events[event.step_key].append(event)
     return RangeRun(hours, run_id, tuple(_table_run(table, events[table]) for table in selected))
+
+
+def whole_backfill(tags: Mapping[str, str]) -> Hours | None:
+    """The hours of the backfill that a run with these tags is a part of."""
+    if WHOLE_START_TAG not in tags or WHOLE_END_TAG not in tags:
+        return None
+    return Hours(hour_of(tags[WHOLE_START_TAG]), hour_of(tags[WHOLE_END_TAG]))
 
 
 def _announce(on_step: Callable[[str, bool], None], event: dg.EventLogEntry) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from genims_platform.mysql.contract import TableContract
 from genims_platform.mysql.errors import TransientError
+from genims_platform.orchestration.backfill import whole_backfill
 from genims_platform.orchestration.keys import reporting_key, source_key
 from genims_platform.orchestration.partitions import hour_of, hours_of
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE, SOURCES
@@ -62,6 +63,7 @@ def reporting_asset(
                 target=context.resources.reporting_database,
                 as_of=context.resources.as_of,
                 lock_timeout=settings.data_sync_timeout,
+                whole=whole_backfill(context.run.tags),
                 progress=lambda done, total: context.log.debug(f"{done} of {total} slices"),
             )
         except (TransientError, SourceUnavailableError) as error:

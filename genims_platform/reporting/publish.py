@@ -17,6 +17,7 @@ from genims_platform.reporting.periods import (
     Hours,
     Window,
     affected_periods,
+    midnight,
     period_of,
     periods_looking_back,
     slices,
@@ -108,13 +109,16 @@ def refresh(
     as_of: datetime,
     lock_timeout: float,
     only_changed: bool = False,
+    whole: Hours | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refresh:
     """Publish every period of `table` that events of `hours` touch, computed from what the sources know now.
 
     The table's lock is taken before its sources are read and held until the last slice is committed, so an older read
     never overwrites a newer one. A slice is at most a month: it bounds memory, and is replaced in one transaction. With
-    `only_changed`, periods whose rows equal those stored are left as they are. `progress` gets slices done and in all.
+    `only_changed`, periods whose rows equal those stored are left as they are. If the refresh is one of several that
+    cover the `whole` hours of a backfill, the periods of the others are left to them. `progress` gets slices done and
+    in all.
 
     Raises:
         SourceUnavailableError, SourceDriftError, SourceReadError: a source cannot be read.
@@ -130,7 +134,7 @@ def refresh(
     evaluations: list[tuple[CheckOutcome, ...]] = []
     preview = pl.DataFrame(schema=table.contract.polars_schema)
     with exclusive_writer(target, table.name, timeout=lock_timeout) as writer:
-        periods = periods_to_refresh(table, hours, inputs=inputs, target=target, as_of=as_of)
+        periods = periods_to_refresh(table, hours, inputs=inputs, target=target, as_of=as_of, whole=whole)
         ranges = slices(periods, table.period)
         for done, (first, end) in enumerate(ranges, start=1):
             window = Window(first, end, as_of)
@@ -166,19 +170,27 @@ def refresh(
 
 
 def periods_to_refresh(
-    table: ReportingTable, hours: Hours, *, inputs: Inputs, target: Database, as_of: datetime
+    table: ReportingTable,
+    hours: Hours,
+    *,
+    inputs: Inputs,
+    target: Database,
+    as_of: datetime,
+    whole: Hours | None = None,
 ) -> frozenset[date]:
     """The periods of `table` that events of `hours` touch, within the rolling window and up to `as_of`.
 
     Periods after them whose measures look back at them are included where they are published already; others will see
-    these events anyway when their turn comes.
+    these events anyway when their turn comes. So will those of other hours of the `whole` that this is a part of.
     """
+    earliest = window_start(as_of.date())
+    own = affected_periods(hours, period=table.period, recompute=0, touched=(), earliest=earliest, as_of=as_of)
     affected = affected_periods(
         hours,
         period=table.period,
         recompute=table.recompute,
         touched=linked_days(table, hours, inputs=inputs, as_of=as_of),
-        earliest=window_start(as_of.date()),
+        earliest=earliest,
         as_of=as_of,
     )
     if table.period == "snapshot":
@@ -186,6 +198,8 @@ def periods_to_refresh(
     looking_back = periods_looking_back(hours, period=table.period, rolling_days=table.rolling_days, as_of=as_of)
     unseen = looking_back - affected
     periods = affected | (unseen & _stored(table, unseen, target))
+    if whole is not None:
+        periods = own | {start for start in periods if not whole.start <= midnight(start) < whole.end}
     return without_gaps(periods) if table.period == "day" else periods
 
 
