@@ -10,6 +10,7 @@ COMMANDS = {
     "sources": ("sources:app", "Create the 13 source databases locally, or compare live ones with the catalogue."),
     "schema": ("schema:app", "Deploy the MySQL schemas."),
     "retention": ("retention:app", "Keep the reporting database to its 12-month window."),
+    "audit": ("audit:app", "The audit trail: capture of every change in the source databases."),
     "docs": ("docs:app", "The pages in docs/tables, generated from the schema and the models."),
     "generate": (
         "factory:generate",
@@ -36,8 +37,8 @@ app = typer.Typer(
     name="genims",
     cls=lazy_group(COMMANDS),
     help="Reporting and audit databases in MySQL, kept beside 13 PostgreSQL factory databases.",
-    epilog="Exit codes: 0 done, 1 findings or failures, 2 wrong usage or settings, 4 a server is not reachable, "
-    "130 interrupted.",
+    epilog="Exit codes: 0 done, 1 findings or failures, 2 wrong usage or settings, 3 refused (rights, "
+    "undelivered events), 4 a server is not reachable, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )

@@ -34,6 +34,7 @@ class Exit(IntEnum):
     DONE = 0
     FINDINGS = 1
     USAGE = 2
+    REFUSED = 3
     UNREACHABLE = 4
     INTERRUPTED = 130
 

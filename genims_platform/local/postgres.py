@@ -33,6 +33,7 @@ _OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "track_commit_timestamp": "on",
+    "max_prepared_transactions": "10",
 }
 
 

@@ -1,0 +1,113 @@
+"""Reading the queue of a source: ticks, and the events between two of them.
+
+Events are told apart by what two stored snapshots see, never by their numbers: numbers are committed out of order, so a
+cursor on them loses events. The events of a range and their order never change, so any reader may repeat a range.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg2 import extensions
+
+# Transactions that the first snapshot did not know yet, and those that it saw running and the second saw finished. The
+# order keeps a transaction whole and the versions of a row in the order they were written: whoever changes a row second
+# gets an event number only after the first has committed.
+_KEYS = """
+    WITH l AS (SELECT snap FROM audit.tick WHERE tick_id = %(after)s),
+    c AS (SELECT snap FROM audit.tick WHERE tick_id = %(upto)s),
+    e AS (
+        SELECT q.slot, q.event_id, q.xid, q.table_name, q.op FROM audit.queue q, l, c
+        WHERE q.xid >= pg_snapshot_xmax(l.snap) AND q.xid < pg_snapshot_xmax(c.snap)
+            AND pg_visible_in_snapshot(q.xid, c.snap)
+        UNION ALL
+        SELECT q.slot, q.event_id, q.xid, q.table_name, q.op FROM audit.queue q, l, c
+        WHERE q.xid < pg_snapshot_xmax(l.snap) AND q.xid = ANY (ARRAY(
+            SELECT x FROM l, pg_snapshot_xip(l.snap) x EXCEPT SELECT x FROM c, pg_snapshot_xip(c.snap) x))
+    )
+    SELECT slot, event_id, xid::text, table_name, op, max(event_id) OVER (PARTITION BY xid) AS m
+    FROM e ORDER BY m, event_id
+"""
+
+_EVENTS = """
+    SELECT slot, event_id, xid::text, occurred_at, kind, op, schema_name, table_name, class, pk, old::text, new::text,
+        ctx, detail::text, db_user, set_role, host(client_addr), app_name, pid,
+        sha256(convert_to(jsonb_build_array(event_id, xid::text,
+            (extract(epoch FROM occurred_at) * 1000000)::bigint, kind, op, schema_name, table_name, class, pk, old, new,
+            ctx, detail, db_user, set_role, host(client_addr), app_name, pid, nonce)::text, 'UTF8'))
+    FROM audit.queue WHERE slot = ANY (%(slots)s::smallint[]) AND event_id = ANY (%(ids)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventKey:
+    """Where an event stands, and what is needed to count bulk operations; `xid` is its top-level transaction."""
+
+    slot: int
+    event_id: int
+    xid: int
+    table_name: str | None
+    op: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; images and detail are JSON texts with numbers as PostgreSQL prints them, `occurred_at` is UTC."""
+
+    slot: int
+    event_id: int
+    xid: int
+    occurred_at: datetime
+    kind: str
+    op: str
+    schema_name: str | None
+    table_name: str | None
+    table_class: str | None
+    pk: str | None
+    old: str | None
+    new: str | None
+    ctx: str | None
+    detail: str | None
+    db_user: str
+    set_role: str | None
+    client_addr: str | None
+    app_name: str | None
+    pid: int | None
+    digest: bytes
+    """SHA-256 over all of it and a salt that never leaves PostgreSQL."""
+
+
+def make_tick(connection: extensions.connection) -> tuple[int, bool]:
+    """The newest tick and whether it was made now; `connection` is in autocommit and READ COMMITTED."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tick_id, made FROM audit.make_tick()")
+        (found,) = cursor.fetchall()
+        return found
+
+
+def event_keys(connection: extensions.connection, after: int, upto: int) -> list[EventKey]:
+    """The events that tick `upto` sees and tick `after` does not, in the order to deliver them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KEYS, {"after": after, "upto": upto})
+        return [EventKey(slot, number, int(xid), table, op) for slot, number, xid, table, op, _ in cursor.fetchall()]
+
+
+def read_events(connection: extensions.connection, keys: Sequence[EventKey]) -> list[Event]:
+    """These events in full, in the order of `keys`.
+
+    Raises:
+        LookupError: the queue no longer holds one of them.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENTS, {"slots": sorted({k.slot for k in keys}), "ids": [k.event_id for k in keys]})
+        found = {(row[0], row[1]): _event(row) for row in cursor.fetchall()}
+    try:
+        return [found[key.slot, key.event_id] for key in keys]
+    except KeyError as error:
+        raise LookupError(f"the queue holds no event (slot, number) = {error}") from None
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    slot, number, xid, *rest, digest = row
+    return Event(slot, number, int(xid), *rest, bytes(digest))  # pyright: ignore[reportCallIssue]
