@@ -8,7 +8,7 @@ from typing import get_args
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from genims_platform.mysql.connection import Database, identifier, is_mariadb
+from genims_platform.mysql.connection import Database, identifier, is_mariadb, read_frame
 from genims_platform.mysql.errors import DatabaseUnavailableError
 from genims_platform.mysql.grants import (
     AccountOptions,
@@ -97,6 +97,8 @@ def ensure_accounts(database: Database, settings: Settings, *, dry_run: bool = F
     name = database.server.database
     with database.administration() as connection:
         try:
+            # An account without rights sees no procedure either, so it is told about its rights first.
+            read_frame(connection, "SELECT COUNT(*) FROM mysql.user")
             if PURGE_PROCEDURE not in live_routines(connection, name):
                 raise AccountRefusedError(
                     f"{database.server.address} is not deployed; run `genims schema deploy --database audit` first"
@@ -180,8 +182,8 @@ class _Work:
             self._execute(f"GRANT {right.privilege} ON {right.target} TO %s@%s", (server.user, self.host))
             changes.append(str(right))
         surplus = [str(right) for right in sorted(present - wanted)]
-        for other in other_hosts(self.connection, server.user, self.host):
-            surplus.append(f"may also connect from {other}, as an account of its own")
+        elsewhere = other_hosts(self.connection, server.user, self.host)
+        surplus += [f"may also connect from {other}, as an account of its own" for other in elsewhere]
         return Account(role, f"{server.user}@{self.host}", tuple(changes), tuple(surplus))
 
     def _rights(self, role: AuditRole, database: str) -> set[Right]:

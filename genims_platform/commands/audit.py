@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 
+from genims_platform.audit.accounts import AccountRefusedError, ensure_accounts
 from genims_platform.audit.capture.check import Checked
 from genims_platform.audit.capture.check import check as check_capture
 from genims_platform.audit.capture.install import Installed
@@ -16,6 +17,7 @@ from genims_platform.audit.capture.objects import CaptureObject
 from genims_platform.audit.capture.session import CaptureError, CaptureRefusedError
 from genims_platform.audit.capture.uninstall import Uninstalled
 from genims_platform.audit.capture.uninstall import uninstall as uninstall_capture
+from genims_platform.audit.database import audit_database
 from genims_platform.audit.policy import audit_policy
 from genims_platform.commands.console import (
     Exit,
@@ -143,6 +145,37 @@ def uninstall(
             )
             code = code or Exit.REFUSED
     _leave(code)
+
+
+@app.command()
+def accounts(dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Create the MySQL accounts of the audit database, each with the rights its work needs, and name surplus rights.
+
+    Exit code 1 if an account has more rights than it should, or others may write; 3 if the server refuses.
+
+    Example: genims audit accounts --dry-run
+    """
+    with friendly_errors():
+        settings = current_settings()
+        try:
+            done = ensure_accounts(audit_database(settings), settings, dry_run=dry_run)
+        except AccountRefusedError as error:
+            errors.print(f"[red]refused:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+            raise typer.Exit(Exit.REFUSED) from None
+    if as_json:
+        print_json({**asdict(done), "surplus": list(done.surplus)})
+    else:
+        for account in done.accounts:
+            changes = (
+                f"{'would be: ' if dry_run else ''}{', '.join(account.changes)}" if account.changes else "unchanged"
+            )
+            line = f"{account.role:<10} {account.account:<40} {changes}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        for surplus in done.surplus:
+            console.print(f"[red]surplus[/] {escape(surplus)}", highlight=False, soft_wrap=True)
+        if done.surplus:
+            console.print("Find out who gave these rights, then REVOKE them; nothing is taken away here.")
+    _leave(Exit.FINDINGS if done.surplus else Exit.DONE)
 
 
 def _each(names: Sequence[str] | None, work: Callable[[str], Result]) -> tuple[list[Result], Exit]:

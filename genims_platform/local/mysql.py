@@ -33,13 +33,14 @@ _OPTIONS = (
     "--event-scheduler=OFF",
 )
 
-# CREATE USER is for the roles and least-privilege accounts that the audit database sets up. With `genims\_%`
+# CREATE USER and SELECT are for the least-privilege accounts that the audit database sets up. With `genims\_%`
 # the servers would refuse GRANT on a database whose underscores are not escaped as well.
 _ACCOUNTS = """\
 CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';
 ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';
 GRANT ALL PRIVILEGES ON `genims%`.* TO '{user}'@'127.0.0.1' WITH GRANT OPTION;
 GRANT PROCESS, CREATE USER ON *.* TO '{user}'@'127.0.0.1';
+GRANT SELECT ON mysql.* TO '{user}'@'127.0.0.1';
 ALTER USER 'root'@'localhost' ACCOUNT LOCK;
 """
 

@@ -51,7 +51,12 @@ class TransientError(ConnectionError):
 
 
 class DatabaseUnavailableError(ConnectionError):
-    """A MySQL database cannot be used; the message says which, where and why, never the password."""
+    """A MySQL database cannot be used; the message says which, where and why, never the password.
+
+    `errno` is MySQL's code, or None.
+    """
+
+    errno: int | None = None
 
     def __init__(self, server: MySQLServer, reason: str) -> None:
         super().__init__(f"MySQL database {server.address} as user {server.user}: {reason}")
@@ -66,11 +71,10 @@ def connect_error(server: MySQLServer, error: Error) -> DatabaseUnavailableError
     """The error for a connection attempt that failed."""
     code = error.errno
     reason = _REASONS.get(code, f"{error.msg or 'unknown error'} (code {code})")
-    if code not in TRANSIENT_CODES:
-        return DatabaseUnavailableError(server, reason)
-    unreachable = DatabaseUnreachableError(server, reason)
-    unreachable.errno = code
-    return unreachable
+    kind = DatabaseUnreachableError if code in TRANSIENT_CODES else DatabaseUnavailableError
+    unavailable = kind(server, reason)
+    unavailable.errno = code
+    return unavailable
 
 
 def connection_lost(error: Error) -> bool:
