@@ -281,9 +281,9 @@ BEGIN
     RAISE EXCEPTION '% is no severity; possible are LOW, MEDIUM, HIGH, CRITICAL', coalesce(quote_literal(severity),
       'NULL') USING ERRCODE = '22023';
   END IF;
-  IF type !~ '^[A-Z][A-Z0-9_]{0,15}$' THEN
-    RAISE EXCEPTION '% is no type of security event: up to 16 capitals, digits and _', quote_literal(type)
-      USING ERRCODE = '22023';
+  IF type IS NULL OR type !~ '^[A-Z][A-Z0-9_]{0,15}$' THEN
+    RAISE EXCEPTION '% is no type of security event: up to 16 capitals, digits and _',
+      coalesce(quote_literal(type), 'NULL') USING ERRCODE = '22023';
   END IF;
   PERFORM audit.log_event('SECURITY', type, ARRAY[type], jsonb_build_object('severity', severity, 'description',
     description, 'detail', detail));

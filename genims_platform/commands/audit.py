@@ -203,12 +203,15 @@ def _record(result: Installed | Uninstalled) -> dict[str, Any]:
 
 def _show(database: str, objects: Sequence[CaptureObject], dry_run: bool) -> None:
     states = Counter(found.state for found in objects)
-    counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "nothing to do"
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    if states.keys() <= {"unchanged"}:
+        counts = f"nothing to do{f' ({counts})' if counts else ''}"
     console.print(f"{database:<26} {'would be: ' if dry_run else ''}{counts}", highlight=False, soft_wrap=True)
-    fresh = states["unchanged"] == 0
+    # A first installation and a removal would list everything.
+    whole = not states["unchanged"] or any(found.kind == "schema" and found.state == "created" for found in objects)
+    listed = ("changed", "missing") if whole else ("created", "changed", "removed", "missing")
     for found in objects:
-        listed = found.state in ("changed", "missing") or (found.state in ("created", "removed") and not fresh)
-        if listed:
+        if found.state in listed:
             note = f": {found.note}" if found.note else ""
             line = f"  [{_COLOURS[found.state]}]{found.state}[/] {found.kind} {escape(found.name + note)}"
             console.print(line, highlight=False, soft_wrap=True)

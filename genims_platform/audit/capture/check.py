@@ -66,7 +66,7 @@ def _faults(found: Installed) -> Iterator[CaptureFinding]:
     repair = f"`genims audit install --source {found.source}` puts it right"
     for fault in found.objects:
         if fault.state != "unchanged":
-            how = f": {fault.note}" if fault.note not in ("", "missing") else ""
+            how = f": {fault.note}" if fault.note not in ("", "missing", "disabled") else ""
             mend = "" if fault.state == "missing" else f"; {repair}"
             message = f"{found.database}: {fault.kind} {fault.name} {_says(fault)}{how}{mend}"
             yield CaptureFinding(found.source, "object", f"{fault.kind} {fault.name}", message)

@@ -76,24 +76,23 @@ def _plan(table: LiveTable, rule: AuditedTable, kind: _Kind, found: LiveTrigger 
     if found is None:
         statements = tuple(_create(table.schema, table.name, rule, kind))
         return TriggerPlan(table.schema, table.name, kind.name, "created", "missing", statements)
-    note = _fault(found, rule, kind)
+    note = "; ".join(_faults(found, rule, kind))
     statements = tuple(_create(table.schema, table.name, rule, kind)) if note else ()
     return TriggerPlan(table.schema, table.name, kind.name, "changed" if note else "unchanged", note, statements)
 
 
-def _fault(found: LiveTrigger, rule: AuditedTable, kind: _Kind) -> str:
-    if found.enabled == "D":
-        return "disabled"
-    if found.enabled != "A":
-        return "not enabled always: some sessions can switch it off"
+def _faults(found: LiveTrigger, rule: AuditedTable, kind: _Kind) -> Iterator[str]:
     if found.function != _FUNCTION:
-        return f"calls {found.function} instead of {_FUNCTION}"
+        yield f"calls {found.function} instead of {_FUNCTION}"
     if found.arguments != _arguments(rule):
-        return f"has the arguments {found.arguments} instead of {_arguments(rule)}"
+        yield f"has the arguments {found.arguments} instead of {_arguments(rule)}"
     condition = bool(_IMAGE_DIFFERS.search(found.definition)) if kind.conditional else " WHEN " not in found.definition
     if found.event_bits != kind.event_bits or not condition or " UPDATE OF " in found.definition:
-        return f"is defined otherwise: {found.definition}"
-    return ""
+        yield f"is defined otherwise: {found.definition}"
+    if found.enabled == "D":
+        yield "disabled"
+    elif found.enabled != "A":
+        yield "not enabled always: some sessions can switch it off"
 
 
 def _arguments(rule: AuditedTable) -> tuple[str, str, str]:
