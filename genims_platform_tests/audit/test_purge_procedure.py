@@ -1,4 +1,4 @@
-"""The procedure that drops a year's partition, called by the one account that may, in a database that began 12 years ago."""
+"""The procedure that drops a year's partition, called by the one account that may, 12 years after the first entry."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
