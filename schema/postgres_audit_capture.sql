@@ -170,6 +170,9 @@ BEGIN
   SELECT pg_current_snapshot(), h FROM (SELECT * FROM audit.tick ORDER BY tick.tick_id DESC LIMIT 1) l
   WHERE l.seq_hint <> h OR pg_snapshot_xmin(l.snap) <> pg_snapshot_xmax(l.snap)
         OR l.at < clock_timestamp() - interval '2 s'
+        -- A snapshot does not list a running transaction that is newer than every finished one, so neither the sequence
+        -- nor the list tells that it has committed since.
+        OR EXISTS (SELECT FROM audit.queue q WHERE q.xid >= pg_snapshot_xmax(l.snap))
   RETURNING t.tick_id INTO id;
   IF id IS NOT NULL THEN
     tick_id := id;
