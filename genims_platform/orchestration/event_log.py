@@ -1,22 +1,35 @@
 """Dagster's event log in PostgreSQL: the rows of dagster-postgres, with a few short statements in place of many."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import cast
 
-from dagster import AssetKey, AssetRecordsFilter, DagsterEventType, EventLogEntry, EventLogRecord, EventRecordsResult
+from dagster import (
+    AssetKey,
+    AssetRecordsFilter,
+    DagsterEventType,
+    EventLogEntry,
+    EventLogRecord,
+    EventRecordsResult,
+    PartitionsDefinition,
+    TimeWindowPartitionsDefinition,
+)
 from dagster._core.assets import AssetDetails
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.event_api import EventLogCursor
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, StepMaterializationData
+from dagster._core.loader import LoadingContext
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.base import AssetRecord
+from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
 from dagster._record import copy
 from dagster._serdes import deserialize_value, serialize_value
 from dagster_postgres import PostgresEventLogStorage
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from genims_platform.orchestration.event_rows import Row, copy_rows, event_rows, insert_row, utc
+from genims_platform.orchestration.hour_records import attempts_of, cursor_after, hour_records, is_hourly
+from genims_platform.orchestration.partitions import key_of
 
 _COPIED_EVENTS = {
     DagsterEventType.ASSET_MATERIALIZATION,
@@ -36,6 +49,10 @@ _LATEST_OBSERVATIONS = """
         WHERE event_logs.asset_key = asset_key.asset_key AND dagster_event_type = 'ASSET_OBSERVATION'
         ORDER BY id DESC LIMIT 1
     ) AS latest
+"""
+_NEWEST_BEFORE_WIPE = """
+    SELECT coalesce(max(id), 0) FROM event_logs
+    WHERE asset_key = %s AND timestamp <= to_timestamp(%s) AT TIME ZONE 'utc'
 """
 
 
@@ -115,6 +132,31 @@ class LeanEventLogStorage(PostgresEventLogStorage):
             case _:
                 return super().fetch_materializations(records_filter, limit, cursor, ascending)
 
+    def get_asset_status_cache_values(
+        self,
+        partitions_defs_by_key: Iterable[tuple[AssetKey, PartitionsDefinition | None]],
+        context: LoadingContext,
+    ) -> Sequence[AssetStatusCacheValue | None]:
+        """Which partitions are published, failed and running; hourly ones of all these assets are found at once."""
+        pairs = list(partitions_defs_by_key)
+        hourly = {key: partitions for key, partitions in pairs if is_hourly(partitions)}
+        found = self._hourly_status(hourly)
+        return [
+            found[key]
+            if key in found
+            else super(LeanEventLogStorage, self).get_asset_status_cache_values([(key, partitions)], context)[0]
+            for key, partitions in pairs
+        ]
+
+    def get_latest_asset_partition_materialization_attempts_without_materializations(
+        self, asset_key: AssetKey, after_storage_id: int | None = None
+    ) -> Mapping[str, tuple[str, int]]:
+        """Hours that a run planned and did not publish → the run and its planned event; ranges are taken apart."""
+        with self.index_connection() as connection, closing(cast("Cursor", connection.connection.cursor())) as cursor:
+            after = max(self._ids_before_wipe(cursor, [asset_key])[asset_key], after_storage_id or 0)
+            attempts = attempts_of(cursor, {asset_key: after})[asset_key]
+        return {key_of(hour): (attempt.run_id, attempt.planned_id) for attempt in attempts for hour in attempt.hours}
+
     def has_table(self, table_name: str) -> bool:
         """Whether the table exists; one that was found is not looked up again."""
         if table_name not in self._found and super().has_table(table_name):
@@ -127,6 +169,38 @@ class LeanEventLogStorage(PostgresEventLogStorage):
         if column not in self._found and super().has_asset_key_col(column_name):
             self._found.add(column)
         return column in self._found
+
+    def _hourly_status(
+        self, wanted: Mapping[AssetKey, TimeWindowPartitionsDefinition]
+    ) -> dict[AssetKey, AssetStatusCacheValue | None]:
+        """Status of these assets; what later events cannot change is kept where Dagster keeps it."""
+        if not wanted:
+            return {}
+        entries = [record.asset_entry for record in super().get_asset_records(list(wanted))]
+        kept = {
+            entry.asset_key: entry.cached_status
+            for entry in entries
+            if entry.cached_status
+            and entry.cached_status.partitions_def_id == wanted[entry.asset_key].get_serializable_unique_identifier()
+        }
+        with self.index_connection() as connection, closing(cast("Cursor", connection.connection.cursor())) as cursor:
+            wiped = self._ids_before_wipe(cursor, list(wanted))
+            records = hour_records(cursor, {key: max(wiped[key], cursor_after(kept.get(key))) for key in wanted})
+        status = {key: records[key].status(partitions, kept.get(key)) for key, partitions in wanted.items()}
+        for key, value in status.items():
+            if value is not None and value != kept.get(key):
+                self.update_asset_cached_status_data(key, value)
+        return status
+
+    def _ids_before_wipe(self, cursor: Cursor, keys: Sequence[AssetKey]) -> dict[AssetKey, int]:
+        """Asset → the id up to which its events are gone."""
+        ids: dict[AssetKey, int] = {}
+        for key, details in zip(keys, self._get_assets_details(keys), strict=True):
+            ids[key] = 0
+            if wiped_at := _wiped_at(details):
+                cursor.execute(_NEWEST_BEFORE_WIPE, (key.to_string(), wiped_at))
+                ids[key] = (cursor.fetchone() or (0,))[0]
+        return ids
 
     def _newest_materialization(self, key: AssetKey, partition: str) -> EventLogRecord | None:
         with self.index_connection() as connection, closing(cast("Cursor", connection.connection.cursor())) as cursor:

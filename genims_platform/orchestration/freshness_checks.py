@@ -37,8 +37,8 @@ def freshness_checks(
         # The record of a refresh under way is not complete.
         refreshing = {PARTITION_NAME_TAG, ASSET_PARTITION_RANGE_START_TAG} & context.run.tags.keys()
         selected = {key.asset_key for key in context.selected_asset_check_keys}
-        for asset in [asset for asset in assets if asset in selected and not refreshing]:
-            status = hour_status(context.instance, asset, partitions, context.resources.as_of)
+        wanted = [asset for asset in assets if asset in selected and not refreshing]
+        for asset, status in hour_status(context.instance, wanted, partitions, context.resources.as_of).items():
             yield dg.AssetCheckResult(
                 asset_key=asset,
                 check_name=FRESHNESS_CHECK,

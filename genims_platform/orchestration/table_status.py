@@ -49,8 +49,8 @@ def recorded_status(
     }
     checks = _latest_checks(instance, [key for key in check_keys if key.asset_key in keys])
     status: dict[str, RecordedStatus] = {}
-    for key, table in keys.items():
-        hours = hour_status(instance, key, partitions, now)
+    for key, hours in hour_status(instance, list(keys), partitions, now).items():
+        table = keys[key]
         last = refreshed.get(key)
         status[table] = RecordedStatus(
             datetime.fromtimestamp(last.timestamp, UTC).replace(tzinfo=None) if last else None,

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Generator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -13,12 +11,9 @@ from itertools import pairwise
 import dagster as dg
 import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
-from psycopg2 import sql
 from sqlalchemy.pool import QueuePool
 
 from genims_platform.build import REPORTING_JOB, build_definitions
-from genims_platform.local.postgres import connect_postgres
-from genims_platform.local.servers import LocalServers
 from genims_platform.mysql.connection import Database
 from genims_platform.orchestration.backfill import months_of, run_range
 from genims_platform.orchestration.closes import closing_hours
@@ -30,37 +25,14 @@ from genims_platform.reporting.checks import CHECK_NAMES
 from genims_platform.reporting.periods import DAY, Hours, midnight
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import PROJECT_ROOT, Settings
-from genims_platform.settings import settings as process_settings
 from genims_platform.sources.connection import connect
+from genims_platform_tests.commands.conftest import renamed
 from genims_platform_tests.factory_group import TODAY, UNTIL, copy_row
 
 HOUR = timedelta(hours=1)
 NAMES = ("production_summary_daily", "quality_summary_daily")
 TABLES = {name: reporting_tables()[name] for name in NAMES}
 PARTITIONS = dg.HourlyPartitionsDefinition(start_date=midnight(TODAY - 36 * DAY).replace(tzinfo=UTC), timezone="UTC")
-
-
-@pytest.fixture(scope="module")
-def instance(
-    factory: Settings,
-    settings_environment: dict[str, str],
-    servers: LocalServers,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Generator[dg.DagsterInstance]:
-    """The instance of the shipped dagster.yaml, in a database of its own."""
-    with closing(connect_postgres(servers.postgres_port, servers.postgres_password)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(factory.dagster_pg_db)))
-    home = tmp_path_factory.mktemp("dagster")
-    shutil.copy(PROJECT_ROOT / "dagster.yaml", home)
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {**settings_environment, "DAGSTER_HOME": str(home)}.items():
-            environment.setenv(name, value)
-        process_settings.cache_clear()
-        with dg.DagsterInstance.from_config(str(home)) as instance:
-            yield instance
-        process_settings.cache_clear()
 
 
 @pytest.fixture
@@ -165,7 +137,7 @@ def test_the_close_publishes_and_records_only_days_that_changed(
     graph = definitions.resolve_asset_graph()
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
     assert {key for key, record in records.items() if record.run_id == result.run_id} == {
-        key for key in graph.asset_check_keys if key.asset_key.path[0] == "genims_reporting_db"
+        dg.AssetCheckKey(reporting_key(name), check) for name in NAMES for check in CHECK_NAMES
     }
 
 
@@ -176,13 +148,8 @@ def test_a_broken_source_fails_its_tables_and_leaves_the_others(
     assert job.execute_in_process(instance=instance, partition_key="2026-03-10-12:00").success
     stored = "SELECT * FROM quality_summary_daily ORDER BY 1, 2, 3"
     before = reporting.read(stored)
-    with closing(connect(factory.source_primary("mes"), autocommit=True)) as connection:
-        connection.cursor().execute("ALTER TABLE defects RENAME COLUMN quantity_affected TO quantity")
-    try:
+    with renamed(factory, "mes.defects", "quantity_affected"):
         result = job.execute_in_process(instance=instance, partition_key="2026-03-10-13:00", raise_on_error=False)
-    finally:
-        with closing(connect(factory.source_primary("mes"), autocommit=True)) as connection:
-            connection.cursor().execute("ALTER TABLE defects RENAME COLUMN quantity TO quantity_affected")
     failure = result.failure_data_for_node("quality_summary_daily")
     assert failure is not None
     assert "defects.quantity_affected is missing, expected integer" in failure.error_display_string
