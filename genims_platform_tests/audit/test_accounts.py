@@ -4,6 +4,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import get_args
 
+import mysql.connector
 import pytest
 
 from genims_platform.audit.accounts import AccountRefusedError, Accounts, AccountSettingsError, ensure_accounts
@@ -15,7 +16,7 @@ from genims_platform.mysql.errors import DatabaseUnavailableError
 from genims_platform.mysql.grants import parse_rights
 from genims_platform.settings import AuditRole, Settings
 from genims_platform_tests.audit.conftest import drop, with_accounts
-from genims_platform_tests.audit.spine import START
+from genims_platform_tests.audit.spine import START, Writer
 
 ROLES = get_args(AuditRole)
 
@@ -202,3 +203,32 @@ def test_rights_are_read_from_both_spellings() -> None:
         "`auditors`@`%`",
         "SET DEFAULT ROLE `auditors`",
     }
+
+
+def test_fences_work_after_the_account_that_deployed_them_is_locked(empty: Database, own: Settings) -> None:
+    name = own.mysql_audit_db.replace("_", r"\_")
+    owner = replace(own.mysql_audit_as("writer"), user=f"{own.mysql_audit_relay_user}_o", password="the owner's")
+    try:
+        with empty.administration() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE USER %s@'127.0.0.1' IDENTIFIED BY %s", (owner.user, owner.password))
+            cursor.execute(f"GRANT ALL ON `{name}`.* TO %s@'127.0.0.1' WITH GRANT OPTION", (owner.user,))
+        schema = Database(owner)
+        deploy(schema, "audit", today=START.date())
+        schema.close()
+        with empty.administration() as connection, connection.cursor() as cursor:
+            cursor.execute("ALTER USER %s@'127.0.0.1' ACCOUNT LOCK", (owner.user,))
+        others = ensure_accounts(empty, own).others
+        assert f"'{owner.user}'@'127.0.0.1': DROP on `{name}`.*" in others
+        relay = audit_database(own, "relay")
+        with relay.connection() as connection:
+            writer = Writer(connection)
+            writer.send("audit", 0, 1, events=1)
+            with pytest.raises(mysql.connector.Error, match="chain: predecessor does not match"):
+                writer.send("audit", 1, 2, prev_hash=bytes(32))
+        relay.close()
+        assert deploy(empty, "audit", today=START.date()) == []
+    finally:
+        # MySQL keeps the account of a definer for as long as there is something it defines.
+        drop(empty, own)
+        with empty.administration() as connection, connection.cursor() as cursor:
+            cursor.execute("DROP USER %s@'127.0.0.1'", (owner.user,))
