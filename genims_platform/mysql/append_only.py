@@ -17,6 +17,10 @@ _SURPLUS = (
     "the schema run the statement"
 )
 _REMEDIES = {
+    "compare procedure": (
+        "the server shows its text to its definer only; deploy as the account that deployed it, or with the right "
+        "SHOW_ROUTINE"
+    ),
     "add column": (
         "rows that are stored already would get a value nobody wrote and no longer match their hashes; make the "
         "column nullable in the schema file"

@@ -220,6 +220,9 @@ class _Comparison:
             found = live.get(procedure.name)
             if found is None:
                 yield Change("create procedure", procedure.name, procedure.statement)
+            elif found.kind == "PROCEDURE" and found.body is None:
+                # Replaced unseen, it would lose the rights to call it each time.
+                yield Change("compare procedure", procedure.name, procedure.statement, destructive=True)
             elif (found.kind, found.security, found.parameters, found.body) != (
                 "PROCEDURE",
                 "DEFINER",

@@ -54,12 +54,12 @@ class LiveTrigger:
 
 @dataclass(frozen=True)
 class LiveRoutine:
-    """One procedure or function; `parameters` and `body` as in `ProcedureContract`."""
+    """One procedure or function; `parameters` and `body` as in `ProcedureContract`, None if it may not be read."""
 
     kind: str
     security: str
     parameters: str
-    body: str
+    body: str | None
 
 
 def plain_type(sql_type: str) -> str:
@@ -124,7 +124,7 @@ def live_triggers(connection: MySQLConnectionAbstract, database: str) -> Mapping
 
 
 def live_routines(connection: MySQLConnectionAbstract, database: str) -> Mapping[str, LiveRoutine]:
-    """All procedures and functions of a database by name; a body that the account may not see is empty."""
+    """All procedures and functions of a database by name."""
     parameters: dict[str, list[str]] = {}
     for name, mode, parameter, sql_type in _rows(
         connection,
@@ -139,7 +139,7 @@ def live_routines(connection: MySQLConnectionAbstract, database: str) -> Mapping
         "WHERE routine_schema = %s ORDER BY routine_name"
     )
     return {
-        name: LiveRoutine(kind, security, ", ".join(parameters.get(name, ())), single_spaced(body or ""))
+        name: LiveRoutine(kind, security, ", ".join(parameters.get(name, ())), body and single_spaced(body))
         for name, kind, security, body in _rows(connection, statement, database)
     }
 

@@ -205,7 +205,9 @@ def test_rights_are_read_from_both_spellings() -> None:
     }
 
 
-def test_fences_work_after_the_account_that_deployed_them_is_locked(empty: Database, own: Settings) -> None:
+def test_fences_work_after_the_account_that_deployed_them_is_locked(
+    empty: Database, own: Settings, engine: Engine
+) -> None:
     name = own.mysql_audit_db.replace("_", r"\_")
     owner = replace(own.mysql_audit_as("writer"), user=f"{own.mysql_audit_relay_user}_o", password="the owner's")
     try:
@@ -226,7 +228,9 @@ def test_fences_work_after_the_account_that_deployed_them_is_locked(empty: Datab
             with pytest.raises(mysql.connector.Error, match="chain: predecessor does not match"):
                 writer.send("audit", 1, 2, prev_hash=bytes(32))
         relay.close()
-        assert deploy(empty, "audit", today=START.date()) == []
+        left = [(change.kind, change.applied) for change in deploy(empty, "audit", today=START.date())]
+        # MySQL shows the text of a procedure to its definer, MariaDB to who may read its own tables.
+        assert left == ([] if engine == "mariadb" else [("compare procedure", False)])
     finally:
         # MySQL keeps the account of a definer for as long as there is something it defines.
         drop(empty, own)
