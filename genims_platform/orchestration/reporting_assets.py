@@ -11,10 +11,10 @@ from genims_platform.mysql.contract import TableContract
 from genims_platform.mysql.errors import TransientError
 from genims_platform.orchestration.backfill import whole_backfill
 from genims_platform.orchestration.keys import reporting_key, source_key
-from genims_platform.orchestration.partitions import hour_of, hours_of
+from genims_platform.orchestration.partitions import hours_of, key_of
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE, SOURCES
 from genims_platform.reporting.checks import CHECK_NAMES, CheckOutcome
-from genims_platform.reporting.periods import Period, period_of
+from genims_platform.reporting.periods import DAY, Period, midnight, period_of
 from genims_platform.reporting.publish import Refresh, refresh
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.settings import Settings
@@ -35,7 +35,8 @@ _CHECK_DESCRIPTIONS = {
 _BLOCKING = frozenset({"rows", "keys", "values", "reconcile"})
 
 _METADATA_LIMIT = 20
-LAST_HOUR = 23
+HOUR = timedelta(hours=1)
+LAST_HOUR = 23 * HOUR
 
 
 def reporting_asset(
@@ -178,13 +179,14 @@ def _describe_partitions(context: dg.AssetExecutionContext, table: ReportingTabl
     # Metadata of a result is repeated for every hour of a range. So the last hour of each day gets the rows of its day
     # or month, which is what the plot shows, and the last of all, which the asset's page shows, the whole description.
     key = reporting_key(table.name)
-    *earlier, last = context.partition_keys
-    for partition in earlier:
-        hour = hour_of(partition)
-        if hour.hour == LAST_HOUR:
-            count = outcome.row_counts.get(period_of(hour.date(), table.period), 0)
-            context.add_asset_metadata({"dagster/row_count": count}, asset_key=key, partition_key=partition)
-    context.add_asset_metadata(refresh_metadata(table, outcome), asset_key=key, partition_key=last)
+    hours = hours_of(context.partition_time_window)
+    last = hours.end - HOUR
+    day = hours.start.date()
+    while (last_of_day := midnight(day) + LAST_HOUR) < last:
+        count = outcome.row_counts.get(period_of(day, table.period), 0)
+        context.add_asset_metadata({"dagster/row_count": count}, asset_key=key, partition_key=key_of(last_of_day))
+        day += DAY
+    context.add_asset_metadata(refresh_metadata(table, outcome), asset_key=key, partition_key=key_of(last))
 
 
 def _count(periods: Collection[date], period: Period) -> str:

@@ -98,7 +98,7 @@ def test_hours_are_published_missing_ones_found_and_filled(
     shown = recorded_genims("status")
     assert shown.exit_code == 1
     (line,) = [line for line in shown.stdout.splitlines() if line.startswith(TABLE)]
-    assert re.search(rf" 0 min +{published['rows']} .* passed.* [\d,]+ missing ", line)
+    assert re.search(rf" 0 min +{published['rows']} .* passed.* [\d,]+ missing, 1 failed ", line)
 
 
 def test_status_says_what_it_can_while_servers_are_down(
