@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from decimal import Decimal
 
 import dagster as dg
