@@ -12,13 +12,13 @@ measurement in a process of its own:
 
 import json
 import os
-import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from multiprocessing import get_context
+from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal
 
@@ -132,7 +132,13 @@ def _measure(settings: Settings, kind: Kind, months: int, now: datetime) -> tupl
         else:
             end: date = now.date().replace(day=1)
             seconds = publish(Hours(midnight(add_months(end, -months)), midnight(end)))
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return seconds, _peak_kilobytes()
+
+
+def _peak_kilobytes() -> int:
+    # Not ru_maxrss: a spawned process begins with its parent's.
+    status = Path("/proc/self/status").read_text("ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def _print(measured: list[Growth], load: float) -> None:
