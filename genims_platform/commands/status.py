@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from genims_platform.build import build_definitions
 from genims_platform.commands.console import Exit, Json, console, current_settings, errors, friendly_errors, print_json
 from genims_platform.orchestration.instance import project_instance
 from genims_platform.orchestration.overview import Overview, TableState, overview
@@ -34,14 +33,12 @@ def status(as_json: Json = False) -> None:
     now = utc_now()
     settings = current_settings()
     with friendly_errors():
-        graph = build_definitions(settings=settings).resolve_asset_graph()
         database = reporting_database(settings)
         found = overview(
             settings,
             reporting_tables(),
             database=database,
             open_instance=project_instance,
-            check_keys=list(graph.asset_check_keys),
             partitions=hourly_partitions(now.date()),
             now=now,
         )

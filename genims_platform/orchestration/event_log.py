@@ -1,6 +1,6 @@
 """Dagster's event log in PostgreSQL: the rows of dagster-postgres, with a few short statements in place of many."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import cast
 
@@ -27,6 +27,7 @@ from dagster._serdes import deserialize_value, serialize_value
 from dagster_postgres import PostgresEventLogStorage
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from genims_platform.orchestration.check_records import Checks, latest_checks
 from genims_platform.orchestration.event_rows import Row, copy_rows, event_rows, insert_row, utc
 from genims_platform.orchestration.hour_records import attempts_of, cursor_after, hour_records, is_hourly
 from genims_platform.orchestration.partitions import key_of
@@ -156,6 +157,11 @@ class LeanEventLogStorage(PostgresEventLogStorage):
             after = max(self._ids_before_wipe(cursor, [asset_key])[asset_key], after_storage_id or 0)
             attempts = attempts_of(cursor, {asset_key: after})[asset_key]
         return {key_of(hour): (attempt.run_id, attempt.planned_id) for attempt in attempts for hour in attempt.hours}
+
+    def latest_checks(self, assets: Collection[AssetKey], names: Collection[str]) -> dict[AssetKey, Checks]:
+        """What the checks with these names last said of each of these assets."""
+        with self.index_connection() as connection, closing(cast("Cursor", connection.connection.cursor())) as cursor:
+            return latest_checks(cursor, assets, names)
 
     def has_table(self, table_name: str) -> bool:
         """Whether the table exists; one that was found is not looked up again."""

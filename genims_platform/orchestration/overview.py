@@ -1,6 +1,7 @@
 """The state of every reporting table, from whatever answers: the reporting database, Dagster's records, the sources."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -63,7 +64,6 @@ def overview(
     *,
     database: Database,
     open_instance: Callable[[], AbstractContextManager[dg.DagsterInstance]],
-    check_keys: Sequence[dg.AssetCheckKey],
     partitions: dg.HourlyPartitionsDefinition,
     now: datetime,
 ) -> Overview:
@@ -71,18 +71,22 @@ def overview(
     problems: list[str] = []
     sizes: dict[str, TableSize] = {}
     recorded: dict[str, RecordedStatus] = {}
-    try:
-        sizes = {size.table: size for size in table_sizes(database, list(tables))}
-    except ConnectionError as error:
-        problems.append(str(error))
-    except mysql.connector.ProgrammingError as error:  # such as a table that is not there
-        problems.append(f"{database.server.address}: {error.msg}; run `genims schema deploy`")
-    try:
-        with open_instance() as instance:
-            recorded = recorded_status(instance, list(tables), check_keys, partitions, now - GRACE)
-    except ConnectionError as error:
-        problems.append(str(error))
-    events = newest_events(settings, {source for table in tables.values() for source in table.source_tables}, now)
+    source_tables = {source for table in tables.values() for source in table.source_tables}
+    with ThreadPoolExecutor() as pool:
+        asked_sources = pool.submit(newest_events, settings, source_tables, now)
+        asked_database = pool.submit(table_sizes, database, list(tables))
+        try:
+            with open_instance() as instance:
+                recorded = recorded_status(instance, list(tables), partitions, now - GRACE)
+        except ConnectionError as error:
+            problems.append(str(error))
+        try:
+            sizes = {size.table: size for size in asked_database.result()}
+        except ConnectionError as error:
+            problems.append(str(error))
+        except mysql.connector.ProgrammingError as error:  # such as a table that is not there
+            problems.append(f"{database.server.address}: {error.msg}; run `genims schema deploy`")
+        events = asked_sources.result()
     problems += sorted(events.problems)
     states = tuple(
         _state(table, sizes.get(name), recorded.get(name), events.of(table.source_tables), now)
@@ -112,8 +116,8 @@ def _state(
         first_period=size.first if size else None,
         last_period=size.last if size else None,
         checks_passed=recorded.checks.passed if recorded else None,
-        checks_warned=recorded.checks.warned if recorded else (),
-        checks_failed=recorded.checks.failed if recorded else (),
+        checks_warned=tuple(recorded.checks.warned) if recorded else (),
+        checks_failed=tuple(recorded.checks.failed) if recorded else (),
         missing_hours=recorded.missing_hours if recorded else None,
         failed_hours=recorded.failed_hours if recorded else None,
         running_hours=recorded.running_hours if recorded else None,

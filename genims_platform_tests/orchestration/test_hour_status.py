@@ -13,6 +13,8 @@ from genims_platform.orchestration.backfill import run_range
 from genims_platform.orchestration.gaps import Gap, HourStatus, find_gaps, hour_status
 from genims_platform.orchestration.keys import reporting_key
 from genims_platform.orchestration.partitions import KEY_FORMAT, key_of
+from genims_platform.orchestration.table_status import recorded_status
+from genims_platform.reporting.checks import CHECK_NAMES
 from genims_platform.reporting.periods import DAY, Hours, midnight
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import Settings
@@ -102,6 +104,8 @@ def test_hours_of_an_unfinished_run_are_running_and_no_gap_unless_its_process_is
     instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", job.name), run.run_id)
     assert status(instance).running == of(MIDDLE)
     assert status(instance).lacking == frozenset()
+    checks = recorded_status(instance, [NAME], PARTITIONS, UNTIL)[NAME].checks
+    assert (checks.passed + len(checks.warned), checks.failed) == (len(CHECK_NAMES), [])
     assert of_dagster(instance, MIDDLE) == {AssetPartitionStatus.IN_PROGRESS}
     assert find_gaps(instance, [KEY, OTHER_KEY], PARTITIONS, UNTIL) == []
 
