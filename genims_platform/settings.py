@@ -9,13 +9,24 @@ from dataclasses import dataclass, field, replace
 from datetime import time, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 LOCAL_ENV = Path(".genims/local.env")
+
+_SECRETS = frozenset({"AUDIT_KEK", "AUDIT_KEYSTORE_URI", "AUDIT_SIGNING_KEY"})
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1)]
@@ -168,6 +179,30 @@ class Settings(BaseSettings):
     audit_pg_relay_password: SecretStr = SecretStr("")
     audit_source: Mapping[str, AuditSource] = {}
 
+    audit_poll_min_ms: Annotated[int, Field(ge=1, le=500)] = 50
+    audit_poll_max_ms: Annotated[int, Field(ge=1, le=500)] = 400
+    audit_fingerprint_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    audit_queue_keep_days: Annotated[int, Field(ge=1, le=30)] = 14
+    audit_bulk_rows: Annotated[int, Field(ge=2)] = 1000
+    audit_load: Literal["auto", "insert"] = "auto"
+    audit_allow_admin: bool = False
+    audit_journal_dir: Path | None = None
+    audit_journal_keep_days: Annotated[int, Field(ge=1)] = 14
+
+    audit_keystore_uri: SecretStr | None = None
+    audit_kek: SecretStr | None = None
+    audit_signing_key: SecretStr | None = None
+    audit_signing_key_file: Path | None = None
+    audit_public_keys_file: Path | None = None
+    audit_worm_uri: str | None = None
+    audit_witness_uri: str | None = None
+    audit_checkpoint_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+
+    audit_stream: bool = True
+    audit_stream_run_seconds: Annotated[int, Field(ge=10)] = 3300
+    audit_handover_lead: Annotated[int, Field(ge=1)] = 60
+    audit_hot_standby: bool = False
+
     dagster_pg_host: str | None = None
     dagster_pg_port: Port | None = None
     dagster_pg_user: str | None = None
@@ -206,6 +241,34 @@ class Settings(BaseSettings):
         if value is not None and not value.is_file():
             raise ValueError(f"a readable certificate file; {info.field_name} names none")
         return value
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        problems: list[str] = []
+        if self.audit_poll_min_ms > self.audit_poll_max_ms:
+            problems.append(
+                f"AUDIT_POLL_MIN_MS={self.audit_poll_min_ms}: at most AUDIT_POLL_MAX_MS, which is "
+                f"{self.audit_poll_max_ms}"
+            )
+        if self.audit_journal_keep_days < self.audit_queue_keep_days:
+            problems.append(
+                f"AUDIT_JOURNAL_KEEP_DAYS={self.audit_journal_keep_days}: at least AUDIT_QUEUE_KEEP_DAYS, which is "
+                f"{self.audit_queue_keep_days}; events are delivered again with the numbers that the journal kept"
+            )
+        if self.audit_handover_lead >= self.audit_stream_run_seconds:
+            problems.append(
+                f"AUDIT_HANDOVER_LEAD={self.audit_handover_lead}: less than AUDIT_STREAM_RUN_SECONDS, which is "
+                f"{self.audit_stream_run_seconds}"
+            )
+        if self.audit_signing_key is not None and self.audit_signing_key_file is not None:
+            problems.append("AUDIT_SIGNING_KEY and AUDIT_SIGNING_KEY_FILE: set only one of them")
+        if self.audit_witness_uri is not None and self.audit_worm_uri is None:
+            problems.append("AUDIT_WITNESS_URI is the second place of checkpoints: set AUDIT_WORM_URI, the first, too")
+        if self.audit_witness_uri is not None and self.audit_witness_uri == self.audit_worm_uri:
+            problems.append(f"AUDIT_WITNESS_URI={self.audit_witness_uri!r}: another place than AUDIT_WORM_URI")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
     @property
     def mysql_reporting(self) -> MySQLServer:
@@ -327,7 +390,9 @@ def settings() -> Settings:
 
 def _explain(problem: Mapping[str, object]) -> str:
     location = problem.get("loc")
-    name = "_".join(map(str, location)).upper() if isinstance(location, tuple) and location else "?"
-    secret = "PASSWORD" in name
+    if not isinstance(location, tuple) or not location:  # several variables that do not go together
+        return str(problem.get("msg")).removeprefix("Value error, ")
+    name = "_".join(map(str, location)).upper()
+    secret = "PASSWORD" in name or name in _SECRETS
     value = "(hidden)" if secret else repr(problem.get("input"))
     return f"{name}={value}: {problem.get('msg')}"

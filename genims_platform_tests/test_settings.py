@@ -79,3 +79,33 @@ def test_a_wrong_variable_of_a_source_is_named(variable: str, message: str, monk
 def test_a_missing_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="MYSQL_REPORTING_SSL_CA"):
         load_settings({"mysql_reporting_ssl_ca": tmp_path / "none.pem"})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"audit_poll_min_ms": 401}, "AUDIT_POLL_MIN_MS=401: at most AUDIT_POLL_MAX_MS, which is 400"),
+        ({"audit_journal_keep_days": 13}, "AUDIT_JOURNAL_KEEP_DAYS=13: at least AUDIT_QUEUE_KEEP_DAYS, which is 14"),
+        ({"audit_handover_lead": 3300}, "AUDIT_HANDOVER_LEAD=3300: less than AUDIT_STREAM_RUN_SECONDS"),
+        ({"audit_signing_key": "x", "audit_signing_key_file": "y"}, "set only one of them"),
+        ({"audit_witness_uri": "file:///w"}, "set AUDIT_WORM_URI, the first, too"),
+        ({"audit_worm_uri": "file:///w", "audit_witness_uri": "file:///w"}, "another place than AUDIT_WORM_URI"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(given)
+    assert message in str(raised.value)
+
+
+def test_keys_are_in_no_representation_and_in_no_message() -> None:
+    given = {
+        "audit_kek": "hunter2",
+        "audit_signing_key": "hunter2",
+        "audit_keystore_uri": "postgresql://genims:hunter2@host/keys",
+    }
+    assert "hunter2" not in repr(load_settings(given))
+    for name in given:
+        with pytest.raises(SettingsError) as raised:
+            load_settings({name: ["hunter2"]})
+        assert "hunter2" not in str(raised.value)
