@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal, DecimalException
 from functools import cache
+from operator import getitem
 from typing import Any
 
 from mysql.connector.conversion import MySQLConverter
@@ -68,11 +69,12 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the layout knows naive UTC only
 _DIGITS = Context(prec=90, rounding=ROUND_HALF_UP)
 
 _REMEMBERED_LENGTH = 64
-_REMEMBERED = 50_000
-_NULL = b"NULL"
+_REMEMBERED = 10_000
 
 Encoded = tuple[bytes, bytes]
-"""Length and bytes of a value as they are hashed, and the value as it stands in a statement."""
+"""A value or a row as it is hashed, and as it stands in a statement."""
+
+_ABSENT: Encoded = b"", b"NULL"
 
 _MISTAKES = (TypeError, ValueError, AttributeError, OverflowError, struct.error, DecimalException)
 
@@ -97,7 +99,7 @@ class RowLayout:
 
         self._head = prefixed(table.encode())
         self._names = frozenset(columns)
-        self._fields = tuple(_field(name, columns[name]) for name in self.columns)
+        self._fields = tuple(_Field(name, columns[name]) for name in self.columns)
 
     def encode(self, row: Columns) -> Encoded:
         """The row as it is hashed, and its values as a row of a statement, without parentheses.
@@ -105,29 +107,28 @@ class RowLayout:
         Raises:
             UnstorableError: a value has the wrong type, is too long or has too many digits, or a column is unknown.
         """
-        get = row.get
-        parts: list[bytes] = []
-        literals: list[bytes] = []
-        add, write = parts.append, literals.append
-        name = ""
         try:
-            for name, prefix, encode in self._fields:
-                value = get(name)
-                if value is None:
-                    write(_NULL)
-                else:
-                    encoded, literal = encode(value)
-                    add(prefix)
-                    add(encoded)
-                    write(literal)
-        except _MISTAKES as error:
-            raise UnstorableError(
-                f"{self.table}.{name}: a value cannot be stored: {_why(error)}", table=self.table, column=name
-            ) from None
+            # No Python code runs for a value that was seen before.
+            parts, literals = zip(*map(getitem, self._fields, map(row.get, self.columns)), strict=True)
+        except _MISTAKES:
+            raise self._mistake(row) from None
         if not self._names.issuperset(row):
             surplus = ", ".join(sorted(set(row) - self._names))
             raise UnstorableError(f"{self.table} has no column {surplus}", table=self.table, column=surplus)
-        return b"%b%b%b" % (self._head, _COUNT.pack(len(parts) >> 1), b"".join(parts)), b",".join(literals)
+        count = len(parts) - parts.count(b"")
+        return b"%b%b%b" % (self._head, _COUNT.pack(count), b"".join(parts)), b",".join(literals)
+
+    def _mistake(self, row: Columns) -> UnstorableError:
+        for field in self._fields:
+            try:
+                field[row.get(field.name)]
+            except _MISTAKES as error:
+                return UnstorableError(
+                    f"{self.table}.{field.name}: a value cannot be stored: {_why(error)}",
+                    table=self.table,
+                    column=field.name,
+                )
+        raise AssertionError("unreachable")
 
 
 @cache
@@ -175,9 +176,27 @@ def microseconds(instant: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _field(name: str, sql_type: str) -> tuple[str, bytes, Callable[[Any], Encoded]]:
-    tag, encode = _codec(sql_type)
-    return name, prefixed(name.encode()) + tag, encode
+class _Field(dict[Any, Encoded]):
+    """Value → its encoding with name and tag, and its literal; values are encoded when they are asked for first.
+
+    Events repeat users, tables, kinds and flags, so most values are found rather than made.
+    """
+
+    def __init__(self, name: str, sql_type: str) -> None:
+        super().__init__({None: _ABSENT})
+        self.name = name
+        tag, self._codec = _codec(sql_type)
+        self._prefix = prefixed(name.encode()) + tag
+
+    def __missing__(self, value: Any) -> Encoded:
+        encoded, literal = self._codec(value)
+        found = self._prefix + encoded, literal
+        if len(literal) <= _REMEMBERED_LENGTH:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+                self[None] = _ABSENT
+            self[value] = found
+        return found
 
 
 def _codec(sql_type: str) -> tuple[bytes, Callable[[Any], Encoded]]:
@@ -197,37 +216,17 @@ def _integer(value: Any) -> Encoded:
     return _EIGHT + packed, b"%d" % value
 
 
-_texts: dict[str, Encoded] = {}
-_instants: dict[datetime, Encoded] = {}
-
-
-def _remember(known: dict[Any, Encoded], value: Any, encoded: Encoded) -> Encoded:
-    # One event repeats its values in several tables, and events repeat users, tables and kinds.
-    if len(known) >= _REMEMBERED:
-        known.clear()
-    known[value] = encoded
-    return encoded
-
-
 def _instant(value: Any) -> Encoded:
-    found = _instants.get(value)
-    if found is not None:
-        return found
     if not isinstance(value, datetime):
         raise TypeError("no instant")
-    encoded = _EIGHT + _SIGNED.pack(microseconds(value)), b"'%b'" % str(value).encode()
-    return _remember(_instants, value, encoded)
+    return _EIGHT + _SIGNED.pack(microseconds(value)), b"'%b'" % str(value).encode()
 
 
 def _text(value: Any) -> Encoded:
-    found = _texts.get(value)
-    if found is not None:
-        return found
     if not isinstance(value, str):
         raise TypeError("no text")
     raw = value.encode()
-    encoded = _LENGTH.pack(len(raw)) + raw, b"'%b'" % MySQLConverter.escape(raw)
-    return _remember(_texts, value, encoded) if len(value) <= _REMEMBERED_LENGTH else encoded
+    return _LENGTH.pack(len(raw)) + raw, b"'%b'" % MySQLConverter.escape(raw)
 
 
 def _limited_text(limit: int) -> Callable[[Any], Encoded]:
