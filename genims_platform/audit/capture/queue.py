@@ -4,33 +4,37 @@ Events are told apart by what two stored snapshots see, never by their numbers: 
 cursor on them loses events. The events of a range and their order never change, so any reader may repeat a range.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg2 import extensions
 
-# Transactions that the first snapshot did not know yet, and those that it saw running and the second saw finished. The
-# order keeps a transaction whole and the versions of a row in the order they were written: whoever changes a row second
-# gets an event number only after the first has committed.
-_KEYS = """
+# Transactions that the first snapshot did not know yet, and those that it saw running and the second saw finished;
+# `size` is the space that the images take in the queue. The order keeps a transaction whole and the versions of a row
+# in the order they were written: whoever changes a row second gets an event number only after the first has committed.
+KEYS = """
     WITH l AS (SELECT snap FROM audit.tick WHERE tick_id = %(after)s),
     c AS (SELECT snap FROM audit.tick WHERE tick_id = %(upto)s),
     e AS (
-        SELECT q.slot, q.event_id, q.xid, q.table_name, q.op FROM audit.queue q, l, c
+        SELECT q.slot, q.event_id, q.xid, q.table_name, q.op,
+            coalesce(pg_column_size(q.old), 0) + coalesce(pg_column_size(q.new), 0) AS size
+        FROM audit.queue q, l, c
         WHERE q.xid >= pg_snapshot_xmax(l.snap) AND q.xid < pg_snapshot_xmax(c.snap)
             AND pg_visible_in_snapshot(q.xid, c.snap)
         UNION ALL
-        SELECT q.slot, q.event_id, q.xid, q.table_name, q.op FROM audit.queue q, l, c
+        SELECT q.slot, q.event_id, q.xid, q.table_name, q.op,
+            coalesce(pg_column_size(q.old), 0) + coalesce(pg_column_size(q.new), 0) AS size
+        FROM audit.queue q, l, c
         WHERE q.xid < pg_snapshot_xmax(l.snap) AND q.xid = ANY (ARRAY(
             SELECT x FROM l, pg_snapshot_xip(l.snap) x EXCEPT SELECT x FROM c, pg_snapshot_xip(c.snap) x))
     )
-    SELECT slot, event_id, xid::text, table_name, op, max(event_id) OVER (PARTITION BY xid) AS m
+    SELECT slot, event_id, xid::text, table_name, op, size, max(event_id) OVER (PARTITION BY xid) AS m
     FROM e ORDER BY m, event_id
 """
 
-_EVENTS = """
+EVENTS = """
     SELECT slot, event_id, xid::text, occurred_at, kind, op, schema_name, table_name, class, pk, old::text, new::text,
         ctx, detail::text, db_user, set_role, host(client_addr), app_name, pid,
         sha256(convert_to(jsonb_build_array(event_id, xid::text,
@@ -89,8 +93,8 @@ def make_tick(connection: extensions.connection) -> tuple[int, bool]:
 def event_keys(connection: extensions.connection, after: int, upto: int) -> list[EventKey]:
     """The events that tick `upto` sees and tick `after` does not, in the order to deliver them."""
     with connection.cursor() as cursor:
-        cursor.execute(_KEYS, {"after": after, "upto": upto})
-        return [EventKey(slot, number, int(xid), table, op) for slot, number, xid, table, op, _ in cursor.fetchall()]
+        cursor.execute(KEYS, {"after": after, "upto": upto})
+        return [EventKey(slot, number, int(xid), table, op) for slot, number, xid, table, op, *_ in cursor.fetchall()]
 
 
 def read_events(connection: extensions.connection, keys: Sequence[EventKey]) -> list[Event]:
@@ -100,8 +104,17 @@ def read_events(connection: extensions.connection, keys: Sequence[EventKey]) -> 
         LookupError: the queue no longer holds one of them.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_EVENTS, {"slots": sorted({k.slot for k in keys}), "ids": [k.event_id for k in keys]})
-        found = {(row[0], row[1]): _event(row) for row in cursor.fetchall()}
+        cursor.execute(EVENTS, {"slots": sorted({k.slot for k in keys}), "ids": [k.event_id for k in keys]})
+        return in_order(cursor.fetchall(), keys)
+
+
+def in_order(rows: Iterable[tuple[Any, ...]], keys: Sequence[EventKey]) -> list[Event]:
+    """Rows of `EVENTS` as events in the order of `keys`.
+
+    Raises:
+        LookupError: an event is missing.
+    """
+    found = {(row[0], row[1]): _event(row) for row in rows}
     try:
         return [found[key.slot, key.event_id] for key in keys]
     except KeyError as error:
