@@ -60,10 +60,18 @@ class _MySQLFamily(PrivateServer):
     def _accounts_file(self) -> Path:
         return self.root / f"{self.engine}-accounts.sql"
 
+    @property
+    def scratch(self) -> Path:
+        """Its temporary files; in a shared folder, MariaDB would delete those of other servers when it starts."""
+        return self.root / f"{self.engine}-tmp"
+
     def prepare(self) -> None:
         """Write the statements that give `genims` its password and rights; the server runs them as it starts."""
         for stale in self.data.glob("server.sock*"):  # see Postgres.prepare
             stale.unlink()
+        self.scratch.mkdir(mode=0o700, exist_ok=True)
+        if self.account:
+            shutil.chown(self.scratch, self.account.pw_uid, self.account.pw_gid)
         statements = _ACCOUNTS.format(user=USER, password=self.password)
         process.write_private(self._accounts_file, statements, self.account)
 
@@ -82,6 +90,7 @@ class _MySQLFamily(PrivateServer):
             f"--port={self.port}",
             f"--socket={self.data / 'server.sock'}",
             f"--pid-file={self.data / 'server.pid'}",
+            f"--tmpdir={self.scratch}",
             f"--init-file={self._accounts_file}",
             *_OPTIONS,
         ]

@@ -145,6 +145,8 @@ def reset(home: Path = HOME) -> None:
     with _Home.opened(home) as place:
         for server in place.made():
             shutil.rmtree(server.data)
+            if isinstance(server, MariaDB | MySQL):
+                shutil.rmtree(server.scratch, ignore_errors=True)
             server.log.unlink(missing_ok=True)
         place.local_env.unlink(missing_ok=True)
         place.forget()
