@@ -148,34 +148,7 @@ class Database:
         return self._open(self.server.database, self.statement_timeout)
 
     def _open(self, database: str | None, statement_timeout: int) -> MySQLConnectionAbstract:
-        server = self.server
-        options: dict[str, Any] = {
-            "host": server.host,
-            "port": server.port,
-            "user": server.user,
-            "password": server.password,
-            "charset": server.charset,
-            # MariaDB does not know the connector's default collation.
-            "collation": f"{server.charset}_unicode_ci",
-            "connection_timeout": server.timeout,
-            "autocommit": False,
-            "time_zone": "+00:00",
-            "sql_mode": SQL_MODE,
-            "use_pure": False,
-            # A hostile server can ask for any file the client allows, so only the spool folder is allowed.
-            "allow_local_infile": False,
-            "allow_local_infile_in_path": str(self.spool),
-        }
-        if database is not None:
-            options["database"] = database
-        if server.ssl_ca is not None:
-            options |= {"ssl_ca": str(server.ssl_ca), "ssl_verify_cert": True, "ssl_verify_identity": True}
-        try:
-            connection = mysql.connector.connect(**options)
-        except mysql.connector.Error as error:
-            # The connector's own exception chain may quote its arguments.
-            raise connect_error(server, error) from None
-        assert isinstance(connection, MySQLConnectionAbstract)  # noqa: S101
+        connection = connect(self.server, database=database, spool=self.spool)
         if is_mariadb(connection):
             deadline = f"max_statement_time = {statement_timeout}"
         else:
@@ -188,6 +161,52 @@ class Database:
                 f"lock_wait_timeout = {LOCK_WAIT_SECONDS}"
             )
         return connection
+
+
+def connect(
+    server: MySQLServer, *, database: str | None, spool: Path, autocommit: bool = False, **limits: int
+) -> MySQLConnectionAbstract:
+    """Open a strict connection in UTC, written in C.
+
+    Args:
+        server: address and account.
+        database: default database, if any.
+        spool: the only folder whose files may be sent to the server.
+        autocommit: whether a statement outside a transaction commits itself.
+        limits: further options of the connector, such as `read_timeout` in seconds.
+
+    Raises:
+        DatabaseUnavailableError: no connection, with the cause in words.
+    """
+    options: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "user": server.user,
+        "password": server.password,
+        "charset": server.charset,
+        # MariaDB does not know the connector's default collation.
+        "collation": f"{server.charset}_unicode_ci",
+        "connection_timeout": server.timeout,
+        "autocommit": autocommit,
+        "time_zone": "+00:00",
+        "sql_mode": SQL_MODE,
+        "use_pure": False,
+        # A hostile server can ask for any file the client allows, so only the spool folder is allowed.
+        "allow_local_infile": False,
+        "allow_local_infile_in_path": str(spool),
+        **limits,
+    }
+    if database is not None:
+        options["database"] = database
+    if server.ssl_ca is not None:
+        options |= {"ssl_ca": str(server.ssl_ca), "ssl_verify_cert": True, "ssl_verify_identity": True}
+    try:
+        connection = mysql.connector.connect(**options)
+    except mysql.connector.Error as error:
+        # The connector's own exception chain may quote its arguments.
+        raise connect_error(server, error) from None
+    assert isinstance(connection, MySQLConnectionAbstract)  # noqa: S101
+    return connection
 
 
 def is_mariadb(connection: MySQLConnectionAbstract) -> bool:
