@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from itertools import chain
 from typing import Literal, TypeVar
 
 import psycopg2
@@ -12,6 +13,9 @@ from genims_platform.settings import PostgresServer
 Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_SECONDS = 5
+
+KEPT = 4
+"""Idle connections that are kept for each database: about as many as Polars reads a table's sources at once."""
 
 Reason = Literal["unreachable", "refused", "password", "no_database", "other"]
 
@@ -63,7 +67,7 @@ def connect(server: PostgresServer, *, autocommit: bool = False) -> extensions.c
 
 
 class IdleConnections:
-    """Connections to PostgreSQL in autocommit that are kept between uses, at most one idle for each database.
+    """Connections to PostgreSQL in autocommit that are kept between uses, at most KEPT idle ones for each database.
 
     Threads may share it: a connection is lent to one of them at a time, and another gets a new one.
     """
@@ -71,7 +75,7 @@ class IdleConnections:
     def __init__(self, statement_timeout: int) -> None:
         """`statement_timeout`: seconds after which the server ends a statement."""
         self._statement_timeout = statement_timeout
-        self._idle: dict[PostgresServer, extensions.connection] = {}
+        self._idle: dict[PostgresServer, list[extensions.connection]] = {}
         self._lock = threading.Lock()
 
     def use(self, server: PostgresServer, work: Callable[[extensions.connection], Result]) -> Result:
@@ -81,7 +85,8 @@ class IdleConnections:
             SourceUnavailableError: no connection within five seconds, with the cause in words.
         """
         with self._lock:
-            idle = self._idle.pop(server, None)
+            kept = self._idle.get(server)
+            idle = kept.pop() if kept else None
         if idle is not None:
             try:
                 return self._lend(server, idle, work)
@@ -94,7 +99,7 @@ class IdleConnections:
         """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, {}
-        for connection in idle.values():
+        for connection in chain.from_iterable(idle.values()):
             connection.close()
 
     def _open(self, server: PostgresServer) -> extensions.connection:
@@ -110,8 +115,11 @@ class IdleConnections:
             return work(connection)
         finally:
             with self._lock:
-                kept = self._idle.setdefault(server, connection) if not connection.closed else None
-            if kept is not connection:
+                kept = self._idle.setdefault(server, [])
+                keep = not connection.closed and len(kept) < KEPT
+                if keep:
+                    kept.append(connection)
+            if not keep:
                 connection.close()
 
 

@@ -1,4 +1,7 @@
-"""Lazy reading of source tables: Polars asks for columns, connectorx selects those, for one span of time."""
+"""Lazy reading of source tables: Polars asks for columns, and the reader selects those, for one span of time.
+
+Many rows come through connectorx, few ones over connections that are kept.
+"""
 
 import threading
 from collections import Counter
@@ -16,11 +19,15 @@ from sqlglot import exp
 
 from genims_platform.settings import PostgresServer, Settings
 from genims_platform.sources.catalogue import source_table
-from genims_platform.sources.connection import IdleConnections
+from genims_platform.sources.connection import IdleConnections, Result
 from genims_platform.sources.schema import live_columns
 from genims_platform.sources.scope import Everything, KeyFrom, Scope, Span
+from genims_platform.sources.small_reads import copied, expected_rows
 
 Parameters = Mapping[str, object]
+
+FEW_ROWS = 20_000
+"""Reads of which the planner expects more go through connectorx, which does not hold the rows as text beside them."""
 
 _ADVICE = "run `genims sources check`"
 
@@ -86,12 +93,7 @@ class SourceReader:
     def scan(self, read: Read, span: Span) -> pl.LazyFrame:
         """The rows of one table for a span as a LazyFrame that selects only the columns it is asked for."""
         schema = source_table(read.table).polars_schema
-
-        def fetch(columns: list[str]) -> pl.DataFrame:
-            frame = self._fetch(read, span, columns)
-            return frame.cast({name: schema[name] for name in frame.columns})
-
-        return lazy_source(read.table, schema, fetch)
+        return lazy_source(read.table, schema, lambda columns: self._fetch(read, span, columns))
 
     def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
         """Run one statement with bound `parameters` and return its rows.
@@ -109,17 +111,7 @@ class SourceReader:
                 names = [column.name for column in cursor.description or ()]
                 return pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
 
-        try:
-            return self._connections.use(server, run)
-        except (
-            errors.UndefinedTable,
-            errors.UndefinedColumn,
-            errors.UndefinedFunction,  # no such operator or function for the column's type
-            errors.DatatypeMismatch,
-        ) as error:
-            raise SourceDriftError(f"{server.address}: {error.diag.message_primary}; {_ADVICE}") from None
-        except psycopg2.Error as error:
-            raise SourceReadError(f"{server.address}: a query failed: {self._cause(error)}") from None
+        return self._use(server, run, "a query")
 
     def close(self) -> None:
         """Close the connections; the reader opens new ones if it is used again."""
@@ -135,14 +127,38 @@ class SourceReader:
             .where(scope.predicate(span))
         )
         live = self._require_columns(read.database, server, select)
-        address = _address(server, self._settings.data_sync_timeout, encrypted=live.encrypted)
-        try:
-            frame = pl.DataFrame(connectorx.read_sql(address, select.sql("postgres"), return_type="polars"))
-        except RuntimeError as error:
-            raise SourceReadError(f"{server.address}: reading {table} failed: {self._cause(error)}") from None
+        statement = select.sql("postgres")
+        dtypes = source_table(read.table).polars_schema
+        schema = {name: dtypes[name] for name in columns}
+
+        def copy_if_few(connection: extensions.connection) -> pl.DataFrame | None:
+            if expected_rows(connection, statement) > FEW_ROWS:
+                return None
+            return copied(connection, statement, schema)
+
+        frame = self._use(server, copy_if_few, f"reading {table}")
+        if frame is None:
+            address = _address(server, self._settings.data_sync_timeout, encrypted=live.encrypted)
+            try:
+                frame = pl.DataFrame(connectorx.read_sql(address, statement, return_type="polars")).cast({**schema})
+            except RuntimeError as error:
+                raise SourceReadError(f"{server.address}: reading {table} failed: {self._cause(error)}") from None
         with self._lock:
             self.rows_read[read.table] += frame.height
         return frame
+
+    def _use(self, server: PostgresServer, work: Callable[[extensions.connection], Result], what: str) -> Result:
+        try:
+            return self._connections.use(server, work)
+        except (
+            errors.UndefinedTable,
+            errors.UndefinedColumn,
+            errors.UndefinedFunction,  # no such operator or function for the column's type
+            errors.DatatypeMismatch,
+        ) as error:
+            raise SourceDriftError(f"{server.address}: {error.diag.message_primary}; {_ADVICE}") from None
+        except (psycopg2.Error, pl.exceptions.PolarsError) as error:
+            raise SourceReadError(f"{server.address}: {what} failed: {self._cause(error)}") from None
 
     def _keys(self, keys: KeyFrom, span: Span) -> list[str]:
         found = self._fetch(Read(keys.table, keys.scope), span, [keys.key])

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from genims_platform.settings import Settings
-from genims_platform.sources import schema
+from genims_platform.sources import reader, schema
 from genims_platform.sources.catalogue import catalogue, source_table
 from genims_platform.sources.connection import connect
 from genims_platform.sources.reader import Read, SourceDriftError, SourceReader
@@ -69,13 +69,18 @@ def tables_of_every_type() -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("few_rows", [-1, reader.FEW_ROWS], ids=["connectorx", "kept connection"])
 @pytest.mark.parametrize("table", sorted(set(tables_of_every_type().values())))
-def test_every_type_arrives_exactly_and_null_stays_null(table: str, blank: Settings) -> None:
+def test_every_type_arrives_exactly_and_null_stays_null(
+    table: str, few_rows: int, blank: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "FEW_ROWS", few_rows)
     columns = {column.name: column for column in source_table(table).columns if column.type not in NOT_READ}
     required = {name for name, column in columns.items() if column.not_null} | {*source_table(table).primary_key}
     full = {name: sample(column.type) for name, column in columns.items()}
     bare = {name: value if name in required else None for name, value in full.items()}
-    for row in (full, bare):
+    empty = {name: "" if isinstance(value, str) else value for name, value in full.items()}
+    for row in (full, bare, empty):
         names = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join(f"%({name})s" for name in row)
         write(blank, table, "DELETE FROM {table}")
@@ -138,16 +143,16 @@ moments = st.datetimes(UNTIL - timedelta(days=70), UNTIL + timedelta(days=10))
 def test_scopes_select_what_plain_sql_selects(
     *, start: datetime, length: timedelta, exact: bool, factory: Settings
 ) -> None:
-    reader = SourceReader(factory)
+    sources = SourceReader(factory)
     span = Span(start, start + length)
     if exact:  # both bounds on a stored instant, where an open and a closed end differ
         statement = "SELECT DISTINCT actual_end_time FROM work_orders WHERE actual_end_time < %(until)s ORDER BY 1"
-        ends = reader.query("mes", statement, {"until": UNTIL}).to_series()
+        ends = sources.query("mes", statement, {"until": UNTIL}).to_series()
         first = length.seconds % (len(ends) - 4)
         span = Span(ends[first], ends[first + 4])
     for scope, condition in SCOPES:
-        read = reader.scan(Read("mes.work_orders", scope), span).select("work_order_id").collect()
-        expected = reader.query(
+        read = sources.scan(Read("mes.work_orders", scope), span).select("work_order_id").collect()
+        expected = sources.query(
             "mes",
             f"SELECT work_order_id FROM work_orders WHERE {condition}",
             {"start": span.start, "end": span.end},
@@ -156,9 +161,9 @@ def test_scopes_select_what_plain_sql_selects(
 
 
 def test_rows_read_are_counted_by_table(factory: Settings) -> None:
-    reader = SourceReader(factory)
-    lines = reader.scan(Read("master.production_lines"), ALWAYS).select("line_id")
-    orders = reader.scan(Read("mes.work_orders"), ALWAYS).select("work_order_id")
+    sources = SourceReader(factory)
+    lines = sources.scan(Read("master.production_lines"), ALWAYS).select("line_id")
+    orders = sources.scan(Read("mes.work_orders"), ALWAYS).select("work_order_id")
     heights = [frame.collect().height for frame in (lines, orders, lines)]
-    assert reader.rows_read == {"master.production_lines": 2 * heights[0], "mes.work_orders": heights[1]}
+    assert sources.rows_read == {"master.production_lines": 2 * heights[0], "mes.work_orders": heights[1]}
     assert min(heights) > 0
