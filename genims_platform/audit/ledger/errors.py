@@ -92,6 +92,10 @@ class HaltError(LedgerError):
     """Something that cannot happen did; a person has to look before anything more is written."""
 
 
+class UnsafeServerError(HaltError):
+    """The audit database could lose, change or invent rows as it is set up; the message says how to mend it."""
+
+
 class AuditUnavailableError(LedgerError, ConnectionError):
     """The audit database cannot be used now, or a connection was lost and the outcome is unknown.
 
