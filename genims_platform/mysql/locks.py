@@ -20,7 +20,12 @@ class LockTimeoutError(TransientError):
 
 def lock_name(database: Database, purpose: str) -> str:
     """Name of a server-wide lock for a purpose in this database; at most 64 characters, MySQL's limit."""
-    name = f"genims:{database.server.database}.{purpose}"
+    return lock_name_in(database.server.database, purpose)
+
+
+def lock_name_in(database: str, purpose: str) -> str:
+    """The same for the database of this name."""
+    name = f"genims:{database}.{purpose}"
     if len(name) <= LOCK_NAME_LIMIT:
         return name
     return f"genims:{hashlib.sha256(name.encode()).hexdigest()[:48]}"
