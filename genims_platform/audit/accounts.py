@@ -117,6 +117,14 @@ def ensure_accounts(database: Database, settings: Settings, *, dry_run: bool = F
     return Accounts(dry_run, accounts, others)
 
 
+def expected_rights(connection: MySQLConnectionAbstract, role: AuditRole, database: str) -> set[Right]:
+    """All rights that the account of a role has on this server."""
+    if role == "retention":
+        return {Right("EXECUTE", f"PROCEDURE {identifier(database)}.{identifier(PURGE_PROCEDURE)}")}
+    target = database_object(connection, database)
+    return {Right(privilege, target) for privilege in _PRIVILEGES[role]}
+
+
 def _client_host(settings: Settings) -> str | None:
     if settings.mysql_audit_client_host is not None:
         return settings.mysql_audit_client_host
@@ -177,7 +185,7 @@ class _Work:
             if found != options:
                 self._execute(f"ALTER USER %s@%s {options.clause}", (server.user, self.host))
                 changes.append("options")
-        wanted = self._rights(role, server.database)
+        wanted = expected_rights(self.connection, role, server.database)
         for right in sorted(wanted - present):
             self._execute(f"GRANT {right.privilege} ON {right.target} TO %s@%s", (server.user, self.host))
             changes.append(str(right))
@@ -185,12 +193,6 @@ class _Work:
         elsewhere = other_hosts(self.connection, server.user, self.host)
         surplus += [f"may also connect from {other}, as an account of its own" for other in elsewhere]
         return Account(role, f"{server.user}@{self.host}", tuple(changes), tuple(surplus))
-
-    def _rights(self, role: AuditRole, database: str) -> set[Right]:
-        if role == "retention":
-            return {Right("EXECUTE", f"PROCEDURE {identifier(database)}.{identifier(PURGE_PROCEDURE)}")}
-        target = database_object(self.connection, database)
-        return {Right(privilege, target) for privilege in _PRIVILEGES[role]}
 
     def _identify(self, verb: str, server: MySQLServer, options: str) -> None:
         """Set the password. MySQL leaves passwords out of its logs; MariaDB does not, so it gets the hash it stores."""
