@@ -155,13 +155,14 @@ class SignatureChain:
     """Checks signatures and order of checkpoints, one after the other, and learns keys from signed rotations.
 
     Args:
-        keys: those trusted from the start.
-        before: the last checkpoint that was checked earlier; None: the first one to come has number 1.
+        keys: those trusted from the start; None: signatures cannot be checked.
+        first: number of the checkpoint to begin with; those before it were checked earlier.
     """
 
-    def __init__(self, keys: Mapping[str, Ed25519PublicKey], before: Checkpoint | None = None) -> None:
-        self._keys = dict(keys)
-        self._before = before
+    def __init__(self, keys: Mapping[str, Ed25519PublicKey] | None, first: int = 1) -> None:
+        self._keys = None if keys is None else dict(keys)
+        self._first = first
+        self._before: Checkpoint | None = None
 
     def follow(self, checkpoint: Checkpoint) -> Iterator[Finding]:
         """What is wrong with the next checkpoint."""
@@ -172,15 +173,16 @@ class SignatureChain:
             return Finding(code, checkpoint.batch_no, first, None, sentence)
 
         before = self._before
-        expected = before.number + 1 if before else 1
+        expected = before.number + 1 if before else self._first
         if checkpoint.number != expected:
             yield broken("V12", f"follows checkpoint {expected - 1}: those between are missing")
         elif before and checkpoint.fields.get("prev_sha256") != sha256(before.body).hexdigest():
             yield broken("V12", f"does not name checkpoint {before.number} as it is stored")
         if before and checkpoint.batch_no < before.batch_no:
             yield broken("V12", f"covers less than checkpoint {before.number} before it")
-        key = self._keys.get(str(checkpoint.fields.get("key_id")))
-        if key is None:
+        if self._keys is None:
+            pass
+        elif (key := self._keys.get(str(checkpoint.fields.get("key_id")))) is None:
             yield broken("V13", f"is signed with the unknown key {checkpoint.fields.get('key_id')}")
         else:
             try:
@@ -188,14 +190,16 @@ class SignatureChain:
             except InvalidSignature:
                 yield broken("V13", "has a wrong signature")
             else:
-                self._learn(checkpoint)
+                self._keys |= _introduced_key(checkpoint)
         self._before = checkpoint
 
-    def _learn(self, checkpoint: Checkpoint) -> None:
-        new = checkpoint.fields.get("new_public_key")
-        if isinstance(new, str):
-            raw = b64decode(new)
-            self._keys[fingerprint(raw)] = Ed25519PublicKey.from_public_bytes(raw)
+
+def _introduced_key(checkpoint: Checkpoint) -> dict[str, Ed25519PublicKey]:
+    new = checkpoint.fields.get("new_public_key")
+    if not isinstance(new, str):
+        return {}
+    raw = b64decode(new)
+    return {fingerprint(raw): Ed25519PublicKey.from_public_bytes(raw)}
 
 
 def copy_differences(checkpoint: Checkpoint, copy: Mapping[str, bytes | None]) -> Sequence[str]:
