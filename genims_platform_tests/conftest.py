@@ -24,6 +24,9 @@ HOME = PROJECT_ROOT / ".genims" / "test"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=get_args(Engine), default="mariadb", help="server for reporting and audit")
+    parser.addoption(
+        "--soak", metavar="TIME", help="repeat random faults of the audit relay for this time: 90s, 30m, 8h"
+    )
 
 
 def pytest_configure() -> None:
