@@ -112,7 +112,10 @@ class Ledger:
             UnsafeServerError: it does not; says what to change.
             AuditUnavailableError: the database cannot be reached.
         """
-        problems = [*self._durability(), *self._surplus_rights(), *self._missing_fences()]
+        ((flush, binary_log, sync),) = self.query(
+            "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog"
+        )
+        problems = [*may_lose_commits(flush, binary_log, sync), *self._surplus_rights(), *self._missing_fences()]
         if problems:
             raise UnsafeServerError(f"{self.server.address}: {'; '.join(problems)}")
 
@@ -177,7 +180,7 @@ class Ledger:
         rows = self.query(_BY_UID, (batch_uid,))
         return bytes(rows[0][0]) if rows else None
 
-    def append(self, batches: Sequence[Batch], *, at: Callable[[Step], None] = _no_step) -> None:
+    def append(self, batches: Sequence[Batch], *, at: Callable[[Step], object] = _no_step) -> None:
         """Append consecutive batches in one transaction: all are there afterwards, or none.
 
         Args:
@@ -294,7 +297,7 @@ class Ledger:
             raise
 
     def _attempt(
-        self, session: "_Session", batches: Sequence[Batch], at: Callable[[Step], None], *, loads: bool
+        self, session: "_Session", batches: Sequence[Batch], at: Callable[[Step], object], *, loads: bool
     ) -> None:
         session.run(b"START TRANSACTION", None)
         for batch in batches:
@@ -328,15 +331,6 @@ class Ledger:
             raise HaltError(f"another batch than {batch.spine['batch_no']} has its uid {uid.hex()}")
         return found is not None
 
-    def _durability(self) -> Iterator[str]:
-        ((flush, binary_log, sync),) = self.query(
-            "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog"
-        )
-        if flush != 1:
-            yield f"innodb_flush_log_at_trx_commit is {flush}: a power cut loses committed events; set it to 1"
-        if binary_log and sync != 1:
-            yield f"sync_binlog is {sync}: a power cut loses committed events of replicas and restores; set it to 1"
-
     def _surplus_rights(self) -> Iterator[str]:
         if self._allow_administrator:
             return
@@ -359,6 +353,14 @@ class Ledger:
                 f"the insert trigger is missing on {', '.join(unguarded)}; run `genims schema deploy --database audit` "
                 "and find out who removed it"
             )
+
+
+def may_lose_commits(flush: int, binary_log: int, sync: int) -> Iterator[str]:
+    """Why a server with these settings may lose what it said it had committed."""
+    if flush != 1:
+        yield f"innodb_flush_log_at_trx_commit is {flush}: a power cut loses committed events; set it to 1"
+    if binary_log and sync != 1:
+        yield f"sync_binlog is {sync}: a power cut loses committed events of replicas and restores; set it to 1"
 
 
 class _Session:

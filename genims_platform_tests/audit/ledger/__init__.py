@@ -1,0 +1,1 @@
+"""Tests of genims_platform.audit.ledger."""
