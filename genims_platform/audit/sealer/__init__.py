@@ -1,0 +1,1 @@
+"""Signed checkpoints of the audit trail, kept where nobody who can write to MySQL can change them."""
