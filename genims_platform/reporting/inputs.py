@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import partial
 
 import polars as pl
 
 from genims_platform.mysql.connection import Database, identifier
 from genims_platform.mysql.contract import contracts
 from genims_platform.mysql.slices import stored_rows
+from genims_platform.reporting.once import Once
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read, SourceReader, lazy_source
-from genims_platform.sources.scope import Between, LastSnapshot, Span
+from genims_platform.sources.scope import Between, KeyFrom, LastSnapshot, Span
 
 REPORTING = "reporting"
 """Database name in a `Read` of kept snapshots, such as `reporting.inventory_value_summary`."""
@@ -24,11 +26,17 @@ def input_schema(table: str) -> Mapping[str, pl.DataType]:
 
 
 class Inputs:
-    """The live sources and the reporting database beside them; `rows_read` counts the rows of both by table."""
+    """What one computation reads: the live sources and the reporting database beside them.
+
+    Keys that several scopes look up, and statements that several checks ask, are read once, so that they also agree.
+    `rows_read` counts the rows of both databases by table.
+    """
 
     def __init__(self, sources: SourceReader, target: Database) -> None:
         self._sources = sources
         self._target = target
+        self._keys: Once[list[str]] = Once()
+        self._results: Once[pl.DataFrame] = Once()
 
     @property
     def rows_read(self) -> Counter[str]:
@@ -38,7 +46,7 @@ class Inputs:
     def scan(self, read: Read, span: Span) -> pl.LazyFrame:
         """Rows of a source table, or stored ones of a reporting table: `Between` some days, or the `LastSnapshot`."""
         if read.database != REPORTING:
-            return self._sources.scan(read, span)
+            return self._sources.scan(read, span, partial(self._keys_from, span=span))
         contract = contracts("reporting")[read.table.partition(".")[2]]
         if not isinstance(read.scope, Between | LastSnapshot):
             raise TypeError(f"stored rows of {contract.name} are read between days, not by {read.scope}")
@@ -60,9 +68,12 @@ class Inputs:
 
     def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
         """The result of one bound SQL statement on a source, or on the `reporting` database."""
-        if database == REPORTING:
-            return self._target.read(statement, parameters)
-        return self._sources.query(database, statement, parameters)
+        read = self._target.read if database == REPORTING else partial(self._sources.query, database)
+        return self._results.get((database, statement, repr(parameters)), lambda: read(statement, parameters))
+
+    def _keys_from(self, other: KeyFrom, span: Span) -> list[str]:
+        question = (other.table, other.key, other.scope, span)
+        return self._keys.get(question, lambda: self._sources.keys_from(other, span))
 
 
 def _days(span: Span) -> tuple[date, date]:

@@ -128,17 +128,18 @@ def refresh(
     """
     watch = Stopwatch()
     before = sources.rows_read.copy()
-    inputs = Inputs(sources, target)
     counts: dict[date, int] = {}
     changed: list[date] = []
     evaluations: list[tuple[CheckOutcome, ...]] = []
     preview = pl.DataFrame(schema=table.contract.polars_schema)
     with exclusive_writer(target, table.name, timeout=lock_timeout) as writer:
-        periods = periods_to_refresh(table, hours, inputs=inputs, target=target, as_of=as_of, whole=whole)
+        periods = periods_to_refresh(
+            table, hours, inputs=Inputs(sources, target), target=target, as_of=as_of, whole=whole
+        )
         ranges = slices(periods, table.period)
         for done, (first, end) in enumerate(ranges, start=1):
             window = Window(first, end, as_of)
-            piece = _read_until_valid(table, window, inputs, watch)
+            piece = _read_until_valid(table, window, lambda: Inputs(sources, target), watch)
             if not sources.rows_read - before and _stored(table, [first, end - DAY], target):
                 raise NoSourceRowsError(table.name, table.source_tables)
             evaluations.append(piece.checks)
@@ -223,12 +224,12 @@ def _stored(table: ReportingTable, periods: Collection[date], target: Database) 
     return set(target.read(statement, (min(periods), max(periods))).to_series())
 
 
-def _read_until_valid(table: ReportingTable, window: Window, inputs: Inputs, watch: Stopwatch) -> _Slice:
-    piece = _read(table, window, inputs, watch)
+def _read_until_valid(table: ReportingTable, window: Window, inputs: Callable[[], Inputs], watch: Stopwatch) -> _Slice:
+    piece = _read(table, window, inputs(), watch)
     for _ in range(ATTEMPTS - 1):
         if not piece.blocked:
             break
-        piece = _read(table, window, inputs, watch)
+        piece = _read(table, window, inputs(), watch)
     return piece
 
 

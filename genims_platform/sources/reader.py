@@ -5,8 +5,9 @@ Many rows come through connectorx, few ones over connections that are kept.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 from urllib.parse import quote
 
@@ -90,10 +91,43 @@ class SourceReader:
         self._connections = IdleConnections(settings.data_sync_timeout)
         self.rows_read: Counter[str] = Counter()
 
-    def scan(self, read: Read, span: Span) -> pl.LazyFrame:
-        """The rows of one table for a span as a LazyFrame that selects only the columns it is asked for."""
+    def scan(self, read: Read, span: Span, keys: Callable[[KeyFrom], Sequence[str]] | None = None) -> pl.LazyFrame:
+        """The rows of one table for a span as a LazyFrame that selects only the columns it is asked for.
+
+        `keys` looks keys up in other databases, `keys_from` by default.
+        """
         schema = source_table(read.table).polars_schema
-        return lazy_source(read.table, schema, lambda columns: self._fetch(read, span, columns))
+        look_up = keys or partial(self.keys_from, span=span)
+
+        def fetch(columns: list[str]) -> pl.DataFrame:
+            return self._fetch(Read(read.table, read.scope.resolved(look_up)), span, columns)
+
+        return lazy_source(read.table, schema, fetch)
+
+    def keys_from(self, other: KeyFrom, span: Span) -> list[str]:
+        """The distinct keys of the rows that `other` selects for a span, ascending. Leaves Polars alone."""
+        database, _, table = other.table.partition(".")
+        key = exp.column(other.key, quoted=True)
+        scope = other.scope.resolved(partial(self.keys_from, span=span))
+        select = (
+            exp.select(key)
+            .distinct()
+            .from_(exp.to_table(table, quoted=True))
+            .where(scope.predicate(span), key.is_(exp.null()).not_())
+            .order_by(key)
+        )
+        server = self._settings.source(database)
+        self._require_columns(database, server, select)
+
+        def run(connection: extensions.connection) -> list[str]:
+            with connection.cursor() as cursor:
+                cursor.execute(select.sql("postgres"))
+                return [found for (found,) in cursor.fetchall()]
+
+        keys = self._use(server, run, f"looking up keys in {table}")
+        with self._lock:
+            self.rows_read[other.table] += len(keys)
+        return keys
 
     def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
         """Run one statement with bound `parameters` and return its rows.
@@ -120,11 +154,10 @@ class SourceReader:
     def _fetch(self, read: Read, span: Span, columns: list[str]) -> pl.DataFrame:
         server = self._settings.source(read.database)
         table = read.table.partition(".")[2]
-        scope = read.scope.resolved(lambda other: self._keys(other, span))
         select = (
             exp.select(*(exp.column(name, quoted=True) for name in columns))
             .from_(exp.to_table(table, quoted=True))
-            .where(scope.predicate(span))
+            .where(read.scope.predicate(span))
         )
         live = self._require_columns(read.database, server, select)
         statement = select.sql("postgres")
@@ -159,10 +192,6 @@ class SourceReader:
             raise SourceDriftError(f"{server.address}: {error.diag.message_primary}; {_ADVICE}") from None
         except (psycopg2.Error, pl.exceptions.PolarsError) as error:
             raise SourceReadError(f"{server.address}: {what} failed: {self._cause(error)}") from None
-
-    def _keys(self, keys: KeyFrom, span: Span) -> list[str]:
-        found = self._fetch(Read(keys.table, keys.scope), span, [keys.key])
-        return found.to_series().drop_nulls().unique().sort().to_list()
 
     def _require_columns(self, database: str, server: PostgresServer, select: exp.Select) -> _Live:
         """Compare what the statement names, in its conditions too, with the live database."""
