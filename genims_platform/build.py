@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from genims_platform.orchestration.audit.assets import audited_tables
 from genims_platform.orchestration.closes import daily_close_job, weekly_close_job
 from genims_platform.orchestration.event_pruning import prune_job
 from genims_platform.orchestration.freshness_checks import freshness_checks
@@ -41,7 +42,8 @@ def build_definitions(
     partitions = partitions or hourly_partitions(utc_now().date())
     assets = [reporting_asset(table, partitions, settings) for table in tables.values()]
     keys = [reporting_key(name) for name in tables]
-    checks = source_checks(settings, tables.values())
+    audited = audited_tables()
+    checks = source_checks(settings, tables.values(), audited)
 
     freshness = freshness_checks(keys, partitions)
     by_day, by_month = invariant_checks(tables, "day"), invariant_checks(tables, "month")
@@ -76,7 +78,7 @@ def build_definitions(
         (weekly_close, "0 4 * * 0"),
     ]
     return dg.Definitions(
-        assets=[*source_assets(tables.values()), *assets],
+        assets=[*source_assets(tables.values(), audited), *assets],
         asset_checks=[*checks, freshness, *by_day, *by_month],
         jobs=[refresh, *(job for job, _ in timetable if job)],
         schedules=[

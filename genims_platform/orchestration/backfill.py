@@ -158,7 +158,7 @@ def _announce(on_step: Callable[[str, bool], None], event: dg.EventLogEntry) -> 
 def _table_run(table: str, events: Sequence[dg.DagsterEvent]) -> TableRun:
     failure = next((event for event in events if event.is_step_failure), None)
     if failure is not None:
-        return TableRun(table, error=_reason(failure))
+        return TableRun(table, error=failure_reason(failure))
     if not any(event.is_step_success for event in events):
         return TableRun(table, error="not run, because a table that it reads failed")
     facts: dict[str, Any] = {}
@@ -176,7 +176,8 @@ def _table_run(table: str, events: Sequence[dg.DagsterEvent]) -> TableRun:
     )
 
 
-def _reason(failure: dg.DagsterEvent) -> str:
+def failure_reason(failure: dg.DagsterEvent) -> str:
+    """Why a step failed: what it says itself, else the first cause of its error."""
     data = failure.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description

@@ -17,6 +17,9 @@ from genims_platform.settings import Settings
 
 HOUR = timedelta(hours=1)
 
+WINDOW_START, WINDOW_END = "window_start", "window_end"
+"""Names under which the record of a close says which hours it repeated: [start, end)."""
+
 
 ClosingHours = Callable[[ReportingTable, datetime], Hours]
 
@@ -68,9 +71,10 @@ def _close_step(job: str, table: ReportingTable, hours: ClosingHours, settings: 
         out=dg.Out(dg.Nothing),
     )
     def close(context: dg.OpExecutionContext) -> None:
+        closed = hours(table, context.resources.as_of)
         outcome = refresh(
             table,
-            hours(table, context.resources.as_of),
+            closed,
             sources=context.resources.sources,
             target=context.resources.reporting_database,
             as_of=context.resources.as_of,
@@ -79,6 +83,7 @@ def _close_step(job: str, table: ReportingTable, hours: ClosingHours, settings: 
         )
         for period in outcome.changed:
             context.log_event(_materialization(table, outcome, period))
+        context.log_event(_observation(table, outcome, closed))
         # Dagster shows checks older than the last materialisation as not evaluated.
         for check in outcome.checks:
             context.log_event(_evaluation(table, check))  # pyright: ignore[reportArgumentType]
@@ -104,6 +109,14 @@ def _materialization(table: ReportingTable, outcome: Refresh, period: date) -> d
             "dagster/row_count": outcome.row_counts[period],
             "cause": "rows changed since they were last published",
         },
+    )
+
+
+def _observation(table: ReportingTable, outcome: Refresh, hours: Hours) -> dg.AssetObservation:
+    """What was read and published, also where nothing had changed."""
+    window = {WINDOW_START: hours.start.isoformat(), WINDOW_END: hours.end.isoformat()}
+    return dg.AssetObservation(
+        reporting_key(table.name), metadata={**refresh_metadata(table, outcome, preview=False), **window}
     )
 
 

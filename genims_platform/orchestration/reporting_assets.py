@@ -92,7 +92,7 @@ def reporting_asset(
     return materialize
 
 
-def refresh_metadata(table: ReportingTable, outcome: Refresh) -> dict[str, dg.MetadataValue]:
+def refresh_metadata(table: ReportingTable, outcome: Refresh, *, preview: bool = True) -> dict[str, dg.MetadataValue]:
     """What one refresh did, for people: rows, periods, seconds by stage, source rows and a small preview."""
     periods = outcome.periods
     return {
@@ -110,7 +110,7 @@ def refresh_metadata(table: ReportingTable, outcome: Refresh) -> dict[str, dg.Me
         },
         "source_rows_read": dg.MetadataValue.int(sum(outcome.rows_read.values())),
         "sources": dg.MetadataValue.md(_source_rows(table, outcome)),
-        "preview": dg.MetadataValue.md(_markdown(outcome.preview)),
+        **({"preview": dg.MetadataValue.md(_markdown(outcome.preview))} if preview else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""Source assets: every PostgreSQL table that some report reads, with a daily check of its columns."""
+"""Source assets: every PostgreSQL table that a report reads or the trail audits, with a daily check of its columns."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
@@ -33,12 +33,14 @@ _SUBJECTS = {
 _VALUES_SHOWN = 8
 
 
-def source_assets(tables: Collection[ReportingTable]) -> list[dg.AssetSpec]:
-    """One external asset for each source table read, keyed `[database, table]` and grouped by database."""
-    return [_source_asset(table) for table in _source_tables(tables)]
+def source_assets(tables: Collection[ReportingTable], audited: Collection[str]) -> list[dg.AssetSpec]:
+    """One external asset for each source table read or audited, keyed `[database, table]` and grouped by database."""
+    return [_source_asset(table) for table in _source_tables(tables, audited)]
 
 
-def source_checks(settings: Settings, tables: Collection[ReportingTable]) -> list[dg.AssetChecksDefinition]:
+def source_checks(
+    settings: Settings, tables: Collection[ReportingTable], audited: Collection[str]
+) -> list[dg.AssetChecksDefinition]:
     """For each database one step that compares the live columns of its tables with what reports read."""
 
     # Which columns a model uses is found by running it: too dear for every process that only loads the definitions.
@@ -46,7 +48,7 @@ def source_checks(settings: Settings, tables: Collection[ReportingTable]) -> lis
     def read() -> Mapping[str, frozenset[str]]:
         return columns_read(tables)
 
-    sources = _source_tables(tables)
+    sources = _source_tables(tables, audited)
     databases = sorted({source.partition(".")[0] for source in sources})
     return [
         _database_check(settings, name, [source for source in sources if source.startswith(f"{name}.")], read)
@@ -54,8 +56,8 @@ def source_checks(settings: Settings, tables: Collection[ReportingTable]) -> lis
     ]
 
 
-def _source_tables(tables: Collection[ReportingTable]) -> list[str]:
-    return sorted({source for table in tables for source in table.source_tables})
+def _source_tables(tables: Collection[ReportingTable], audited: Collection[str]) -> list[str]:
+    return sorted({source for table in tables for source in table.source_tables}.union(audited))
 
 
 def _source_asset(table: str) -> dg.AssetSpec:
@@ -114,7 +116,8 @@ def _database_check(
             dg.AssetCheckSpec(
                 COLUMNS_CHECK,
                 asset=source_key(table),
-                description="The table exists, with the columns and types that reports expect. Run by `check_sources`.",
+                description="The table exists, with the columns and types of the catalogue; if not, an error where "
+                "reports read it, else a warning. Run by `check_sources`.",
             )
             for table in tables
         ],
