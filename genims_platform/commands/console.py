@@ -36,6 +36,7 @@ class Exit(IntEnum):
     USAGE = 2
     REFUSED = 3
     UNREACHABLE = 4
+    HALTED = 5
     INTERRUPTED = 130
 
 
