@@ -1,0 +1,20 @@
+"""The verifier on a trail that nobody touched."""
+
+import pytest
+
+from genims_platform.audit.verify.verifier import Scope, verify
+from genims_platform_tests.audit.verify.trail import Trail
+
+
+@pytest.mark.parametrize("scope", ["full", "sample", "year=2026", "new", "year=2031"])
+def test_an_untouched_trail_has_no_finding(trail: Trail, scope: str) -> None:
+    done = verify(trail.settings, Scope.parse(scope))
+    assert done.findings == ()
+    assert done.not_testable == ()
+    assert done.status == "OK"
+    assert trail.head
+    assert (done.covers_batch_no, done.covers_sequence) == (trail.head.batch_no, trail.head.last_sequence)
+    assert done.covers_hash == trail.head.batch_hash.hex()
+    if scope in ("full", "year=2026", "new"):
+        assert done.rows == trail.rows.total()
+        assert done.batches == trail.head.batch_no + 1
