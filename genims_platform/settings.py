@@ -260,8 +260,6 @@ class Settings(BaseSettings):
                 f"AUDIT_HANDOVER_LEAD={self.audit_handover_lead}: less than AUDIT_STREAM_RUN_SECONDS, which is "
                 f"{self.audit_stream_run_seconds}"
             )
-        if self.audit_signing_key is not None and self.audit_signing_key_file is not None:
-            problems.append("AUDIT_SIGNING_KEY and AUDIT_SIGNING_KEY_FILE: set only one of them")
         if self.audit_witness_uri is not None and self.audit_worm_uri is None:
             problems.append("AUDIT_WITNESS_URI is the second place of checkpoints: set AUDIT_WORM_URI, the first, too")
         if self.audit_witness_uri is not None and self.audit_witness_uri == self.audit_worm_uri:

@@ -87,7 +87,6 @@ def test_a_missing_certificate_is_refused(tmp_path: Path) -> None:
         ({"audit_poll_min_ms": 401}, "AUDIT_POLL_MIN_MS=401: at most AUDIT_POLL_MAX_MS, which is 400"),
         ({"audit_journal_keep_days": 13}, "AUDIT_JOURNAL_KEEP_DAYS=13: at least AUDIT_QUEUE_KEEP_DAYS, which is 14"),
         ({"audit_handover_lead": 3300}, "AUDIT_HANDOVER_LEAD=3300: less than AUDIT_STREAM_RUN_SECONDS"),
-        ({"audit_signing_key": "x", "audit_signing_key_file": "y"}, "set only one of them"),
         ({"audit_witness_uri": "file:///w"}, "set AUDIT_WORM_URI, the first, too"),
         ({"audit_worm_uri": "file:///w", "audit_witness_uri": "file:///w"}, "another place than AUDIT_WORM_URI"),
     ],

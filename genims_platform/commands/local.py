@@ -4,10 +4,14 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from dotenv import dotenv_values
 from rich.table import Table
 
+from genims_platform.audit.encryption.keystore import ensure_key_store
+from genims_platform.audit.sealer.signing import add_public_key, new_signing_key, read_signing_key
 from genims_platform.commands.console import Exit, Json, console, friendly_errors, print_json
 from genims_platform.local import servers
+from genims_platform.settings import LOCAL_ENV, load_settings
 
 app = typer.Typer(
     help="Private PostgreSQL and MySQL/MariaDB servers under .genims/, never a system service.", no_args_is_help=True
@@ -31,6 +35,7 @@ def up(
     """
     with friendly_errors():
         servers.up("mysql" if engine is Engine.MYSQL else "mariadb")
+        _make_keys()
     status(as_json=False)
 
 
@@ -76,3 +81,15 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         typer.confirm("Delete the local databases and everything in them?", abort=True)
     with friendly_errors():
         servers.reset()
+
+
+def _make_keys() -> None:
+    """What the audit trail signs and encrypts with, where `local.env` says; what exists is left alone."""
+    made = load_settings({name.lower(): value for name, value in dotenv_values(LOCAL_ENV).items()})
+    store, _ = ensure_key_store(made)
+    store.close()
+    key_file, public_keys = made.audit_signing_key_file, made.audit_public_keys_file
+    assert key_file is not None  # noqa: S101 - written by `servers.up`
+    assert public_keys is not None  # noqa: S101
+    key = read_signing_key(key_file) if key_file.exists() else new_signing_key(key_file)
+    add_public_key(public_keys, key.public)

@@ -1,8 +1,8 @@
 """Private PostgreSQL and MySQL or MariaDB servers under `.genims/`, never the system's own services.
 
 Everything about them is disposable. Passwords are made here and stand in `.genims/local.env` alone, which `Settings`
-reads. Where the server user cannot enter the checkout (a checkout in /root), data lies in a private folder elsewhere;
-`.genims/servers.json` says where.
+reads, with the variables of a local audit trail. Where the server user cannot enter the checkout (a checkout in /root),
+data lies in a private folder elsewhere; `.genims/servers.json` says where.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from typing import Literal
 
 from dotenv import dotenv_values
 
-from genims_platform.local import process
+from genims_platform.local import audit, process
 from genims_platform.local.mysql import MariaDB, MySQL
 from genims_platform.local.postgres import Postgres
 from genims_platform.local.process import LocalServerError
@@ -109,7 +109,9 @@ def up(engine: Engine = "mariadb", home: Path = HOME) -> LocalServers:
             mysql.port,
             mysql.password,
         )
-        lines = [f"{name}={value}" for name, value in result.environment().items()]
+        # A private MySQL makes itself a certificate, MariaDB does not.
+        trail = audit.audit_environment(place.home, known, tls=engine == "mysql")
+        lines = [f"{name}={value}" for name, value in (result.environment() | trail).items()]
         head = f"# Written by `genims local up --engine {engine}`. Put values of your own into .env, which wins."
         process.write_private(place.local_env, "\n".join([head, *lines, ""]))
         return result
@@ -148,6 +150,7 @@ def reset(home: Path = HOME) -> None:
             if isinstance(server, MariaDB | MySQL):
                 shutil.rmtree(server.scratch, ignore_errors=True)
             server.log.unlink(missing_ok=True)
+        shutil.rmtree(place.home / audit.FOLDER, ignore_errors=True)
         place.local_env.unlink(missing_ok=True)
         place.forget()
 

@@ -4,14 +4,19 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import psycopg2
 import pytest
+from dotenv import dotenv_values
 
+from genims_platform.audit.encryption.kek import secret_bytes
 from genims_platform.local import servers as local_servers
+from genims_platform.local.audit import audit_environment
 from genims_platform.local.mysql import connect_mysql
 from genims_platform.local.process import LocalServerError, main_process
 from genims_platform.local.servers import Engine, LocalServers
+from genims_platform.settings import AuditRole, load_settings
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,29 @@ def test_passwords_stand_in_one_private_file_only(home: Path, running: LocalServ
     small_files = [path for path in home.rglob("*") if path.is_file() and path.stat().st_size < 1_000_000]
     holding = [path for path in small_files if any(secret.encode() in path.read_bytes() for secret in secrets)]
     assert holding == [local_env]
+
+
+def test_secrets_of_the_audit_trail_are_made_once(engine: Engine, home: Path, running: LocalServers) -> None:
+    before = dotenv_values(home / "local.env")
+    assert local_servers.up(engine, home) == running
+    assert dotenv_values(home / "local.env") == before
+
+    passwords = [str(before[f"MYSQL_AUDIT_{role.upper()}_PASSWORD"]) for role in get_args(AuditRole)]
+    made = {*passwords, before["AUDIT_PG_RELAY_PASSWORD"], running.mysql_password, running.postgres_password}
+    assert len(made) == len(passwords) + 3
+    assert before["AUDIT_INSECURE"] == ("1" if engine == "mariadb" else "0")
+    assert {path.stat().st_mode & 0o777 for path in (home / "audit").rglob("*") if path.is_dir()} == {0o700}
+
+
+def test_another_key_encryption_key_gets_another_key_store(tmp_path: Path) -> None:
+    first = audit_environment(tmp_path, {}, tls=False)
+    second = audit_environment(tmp_path, first, tls=True)
+    lost = audit_environment(tmp_path, {}, tls=True)
+    assert second == {**first, "AUDIT_INSECURE": "0"}
+    assert lost["AUDIT_KEYSTORE_URI"] != first["AUDIT_KEYSTORE_URI"]
+    settings = load_settings({name.lower(): value for name, value in first.items()})
+    assert len(secret_bytes("AUDIT_KEK", first["AUDIT_KEK"])) == 32
+    assert settings.audit_worm_uri == (tmp_path / "audit" / "checkpoints").as_uri()
 
 
 def test_a_lost_password_file_is_made_anew(engine: Engine, home: Path, running: LocalServers) -> None:
