@@ -267,12 +267,12 @@ CREATE TABLE audit_etl_sync_log (
   sync_timestamp DATETIME(6) NOT NULL COMMENT 'UTC: time of the record',
   window_start DATETIME(6) NOT NULL COMMENT 'UTC: start of the window, inclusive',
   window_end DATETIME(6) NOT NULL COMMENT 'UTC: end of the window, exclusive',
-  synced_source VARCHAR(32) NOT NULL COMMENT 'source id or ''*''',
+  synced_source VARCHAR(32) NOT NULL COMMENT 'short name of the source, * for all of them, or the reporting table that was refreshed',
   writer_id VARCHAR(64) NOT NULL COMMENT 'relay instance',
   run_id VARCHAR(64) NULL COMMENT 'run of the job or command',
   batches INT NOT NULL COMMENT 'batches: committed',
-  events_delivered BIGINT NOT NULL COMMENT 'events: delivered',
-  rows_written BIGINT NOT NULL COMMENT 'rows: over all tables',
+  events_delivered BIGINT NOT NULL COMMENT 'events: delivered; of a refresh source rows read',
+  rows_written BIGINT NOT NULL COMMENT 'rows: over all tables; of a refresh rows published',
   quarantined INT NOT NULL COMMENT 'events: that could not be mapped',
   lost_races INT NOT NULL COMMENT 'batches that another writer had delivered first',
   reconnects INT NOT NULL COMMENT 'new connections to either database',
@@ -282,11 +282,11 @@ CREATE TABLE audit_etl_sync_log (
   latency_p99_ms INT NULL COMMENT 'ms: from the trigger (or the commit) to the commit here, 99th percentile',
   latency_max_ms INT NULL COMMENT 'ms: from the trigger (or the commit) to the commit here, longest',
   last_tick BIGINT NULL COMMENT 'tick up to which the source is delivered',
-  sync_status VARCHAR(12) NOT NULL COMMENT 'OK, IDLE, LAGGING, HALTED, SUSPENDED',
+  sync_status VARCHAR(12) NOT NULL COMMENT 'OK, IDLE, LAGGING, HALTED, SUSPENDED; FAILED for a reporting table that keeps its old rows',
   error_message VARCHAR(1000) NULL COMMENT 'text of the error',
   PRIMARY KEY (audit_sequence, item_no, recorded_at),
   CHECK (audit_sequence > 0)
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'health of delivery. Rows: windows of time and sources that were active or changed state, or * for an idle window.';
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'health of delivery. Rows: windows of time and sources that were active or changed state, or * for an idle window; refreshes of reporting tables.';
 
 CREATE TABLE data_change_audit (
   audit_sequence BIGINT NOT NULL COMMENT 'number of the event in the ledger',
