@@ -23,3 +23,13 @@ def fresh(shared_stage: Stage) -> Generator[Stage]:
     yield shared_stage
     shared_stage.stop_programs()
     shared_stage.broken = True  # a trail of others does not go on
+
+
+@pytest.fixture
+def trail(shared_stage: Stage) -> Generator[Stage]:
+    """The stage with the trail of the tests before, ready for a relay; a new one if that is broken."""
+    if shared_stage.broken or not shared_stage.trail:
+        shared_stage.new_trail()
+    yield shared_stage
+    shared_stage.stop_programs()
+    shared_stage.restart_servers()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, cast, get_args
 
 import mysql.connector
 import psutil
-from psycopg2 import sql
+import psycopg2
+from psycopg2 import extensions, sql
 
 from genims_platform.audit.accounts import ensure_accounts
 from genims_platform.audit.capture.install import install
@@ -30,6 +31,7 @@ from genims_platform.local.servers import Engine
 from genims_platform.mysql.deploy import deploy
 from genims_platform.settings import PROJECT_ROOT, AuditRole, Settings, load_settings
 from genims_platform.sources import schema
+from genims_platform_tests.audit.faults import addresses
 from genims_platform_tests.audit.faults.addresses import Addresses
 from genims_platform_tests.audit.faults.workload import TARGETS
 
@@ -158,6 +160,7 @@ class Stage:
 
     @property
     def addresses(self) -> Path:
+        """Where the programs read the connection strings."""
         return self.folder / "addresses.json"
 
     def build(self) -> None:
@@ -177,6 +180,21 @@ class Stage:
         ensure_accounts(database, settings)
         database.close()
         self._write_addresses(self.postgres.port, self.mysql.port)
+
+    def new_trail(self) -> None:
+        """Begin anew, ready for a relay: as `build`, with a key store, a genesis and all sources opened."""
+        self.restart_servers()
+        self.build()
+        self.command("audit", "keys", "store")
+        self.command("audit", "init")
+        for source in SOURCES:
+            self.command("audit", "source", "open", source, "--reason", "test", "--approval", "TEST-1")
+
+    def command(self, *arguments: str) -> None:
+        """Run a command to its end."""
+        program = self.genims(*arguments)
+        code = program.wait(120)
+        assert code == 0, f"genims {' '.join(arguments)} ended with {code}:\n{program.tail()}"
 
     def _write_addresses(self, postgres_port: int, mysql_port: int) -> None:
         login = f"host=127.0.0.1 port={postgres_port} user={USER} password={self.postgres.password}"
@@ -294,6 +312,17 @@ class Stage:
             program.send(signal.SIGCONT)
             program.kill()
         self.programs.clear()
+
+    @contextmanager
+    def session(self, source: str) -> Generator[extensions.connection]:
+        """A session of an application; what it does not commit is rolled back."""
+        with closing(psycopg2.connect(addresses.read(self.addresses).sources[source])) as connection:
+            yield connection
+
+    def execute(self, source: str, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run and commit, as an application."""
+        with self.session(source) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
 
     def audit(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of the audit database, as its administrator."""

@@ -1,0 +1,74 @@
+"""A relay under attack while applications write."""
+
+import json
+import random
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+import mysql.connector
+
+from genims_platform.local.process import wait_until
+from genims_platform_tests.audit.faults.stage import Program, Stage
+
+STALL_SECONDS = 60
+"""Long enough for back-off, a lock that times out and a busy machine; whatever takes longer has come to a stop."""
+
+
+class Run:
+    """The relay of now, and what faults need to know of it."""
+
+    def __init__(self, stage: Stage, workload: Program, seed: int) -> None:
+        self.stage = stage
+        self.workload = workload
+        self.random = random.Random(seed)  # noqa: S311
+        self.relay: Program = stage.relay()
+
+    def head(self) -> int:
+        """Number of the newest batch."""
+        ((number,),) = self.stage.audit("SELECT COALESCE(MAX(batch_no), -1) FROM audit_sequence_manager")
+        return int(number)
+
+    def progress(self, batches: int = 1) -> None:
+        """Wait until so many more batches are there.
+
+        Raises:
+            TimeoutError: they do not come; the message ends with the last lines of the relay.
+        """
+        start: int | None = None
+
+        def moved() -> bool:
+            nonlocal start
+            with suppress(mysql.connector.Error):
+                head = self.head()
+                start = head if start is None else start
+                return head >= start + batches
+            return False
+
+        try:
+            wait_until(moved, STALL_SECONDS, "")
+        except TimeoutError:
+            state = "stands still" if self.relay.running else f"ended with {self.relay.process.returncode}"
+            raise TimeoutError(f"the relay {state}:\n{self.relay.tail()}") from None
+
+    def outcomes(self) -> dict[str, int]:
+        """How many transactions of the applications ended in which way, once they have all ended."""
+        return json.loads(self.workload.tail(1))
+
+    def some_batches(self) -> None:
+        """Let it work for a while that differs from time to time."""
+        self.progress(self.random.randint(1, 4))
+
+    def restart(self, **environment: str) -> None:
+        """Kill the relay and start another one."""
+        self.relay.kill()
+        self.relay = self.stage.relay(**environment)
+
+
+@contextmanager
+def attacked(stage: Stage, seed: int, *, rate: float = 40) -> Generator[Run]:
+    """A relay that delivers what applications write during the block."""
+    with stage.workload(rate=rate) as workload:
+        run = Run(stage, workload, seed)
+        run.progress()
+        yield run
+        run.progress()
