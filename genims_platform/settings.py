@@ -186,6 +186,7 @@ class Settings(BaseSettings):
     audit_bulk_rows: Annotated[int, Field(ge=2)] = 1000
     audit_load: Literal["auto", "insert"] = "auto"
     audit_allow_admin: bool = False
+    audit_failpoint: str | None = None
     audit_journal_dir: Path | None = None
     audit_journal_keep_days: Annotated[int, Field(ge=1)] = 14
 
