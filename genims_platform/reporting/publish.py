@@ -235,7 +235,8 @@ def _read_until_valid(table: ReportingTable, window: Window, inputs: Callable[[]
 
 def _read(table: ReportingTable, window: Window, inputs: Inputs, watch: Stopwatch) -> _Slice:
     with watch.measure("compute"):
-        rows, overflows = table.contract.cast(table.compute(inputs, window).collect())
+        # Many steps over few rows: the streaming engine would take several times as long, most of it to schedule them.
+        rows, overflows = table.contract.cast(table.compute(inputs, window).collect(engine="in-memory"))
     with watch.measure("validate"):
         checks = evaluate(
             table.checks,
