@@ -82,7 +82,7 @@ class Change:
         """
         op = event.op
         old, new = parse_row(event.old, "the old image"), parse_row(event.new, "the new image")
-        if (op != "INSERT") is (old is None) or (op != "DELETE") is (new is None):
+        if op not in OPERATIONS or (op != "INSERT") is (old is None) or (op != "DELETE") is (new is None):
             raise UnstorableEventError("the event does not have the images of its operation")
         self.plan = plan
         self.op = op

@@ -121,7 +121,12 @@ class Router:
 
     def records_bulk(self, event: Event, group: BulkGroup | None) -> bool:
         """Whether the group is recorded at this event, its last one: then it needs its sample."""
-        return event.kind == ROW and bulk.is_recorded(group, actor_of(event))
+        if event.kind != ROW:
+            return False
+        try:
+            return bulk.is_recorded(group, actor_of(event))
+        except UnstorableEventError:
+            return False
 
     def _root(self, source: str, table: str | None) -> str | None:
         roots = self.roots.get(source)

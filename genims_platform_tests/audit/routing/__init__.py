@@ -1,0 +1,1 @@
+"""Tests of the mapping from events to rows; they need no server."""
