@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
+from genims_platform.audit.ledger.errors import HaltError
 from genims_platform.local.process import LocalServerError
 from genims_platform.mysql.contract import ContractError
 from genims_platform.reporting.publish import NoSourceRowsError
@@ -51,6 +52,8 @@ def friendly_errors() -> Generator[None]:
         _fail("cannot be done", error, Exit.USAGE)
     except (ConnectionError, LocalServerError) as error:  # servers of all kinds
         _fail("not reachable", error, Exit.UNREACHABLE)
+    except HaltError as error:
+        _fail("halted, a person has to look", error, Exit.HALTED)
     except (SourceDriftError, SourceReadError, NoSourceRowsError, ContractError) as error:
         _fail("cannot go on", error, Exit.FINDINGS)
 
