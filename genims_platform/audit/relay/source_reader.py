@@ -1,0 +1,193 @@
+"""What the relay asks one source: ticks, the events between two of them, who it is, what changed in its catalogue."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+
+from genims_platform.audit.capture.queue import EVENTS, KEYS, Event, EventKey, in_order, make_tick
+from genims_platform.audit.relay.event_range import EventRange, KeyRow, Keys
+from genims_platform.settings import PostgresServer
+from genims_platform.sources.connection import connect
+
+_FETCHED_KEYS = 20_000
+"""Keys of a backlog are fetched in pieces, so that only their compact form is ever held as a whole."""
+
+_LONGEST_STATEMENT_SECONDS = 300
+_GENERIC_PLANS = "SET plan_cache_mode = force_generic_plan"  # planning 32 partitions anew costs more than reading them
+_KEY_STATEMENT = f"{KEYS % {'after': '$1', 'upto': '$2'}} LIMIT {_FETCHED_KEYS + 1}"
+_EVENT_STATEMENT = EVENTS % {"slots": "$1", "ids": "$2"}
+
+# A partition's events belong to the table that the policy knows.
+_ROOTS = """
+    SELECT leaf.relname, root.relname FROM pg_class leaf JOIN pg_class root ON root.oid = pg_partition_root(leaf.oid)
+    JOIN pg_namespace space ON space.oid = leaf.relnamespace
+    WHERE leaf.relispartition AND leaf.relkind = 'r' AND space.nspname <> 'audit'
+"""
+_COMMITTED = """
+    SELECT x, extract(epoch FROM pg_xact_commit_timestamp(x::xid8::xid))::float8 FROM unnest(%s::text[]) x
+"""
+
+
+class SourceChangedError(RuntimeError):
+    """The source is not the one that was delivered so far, or not at that point; the message says how to go on."""
+
+
+class SourceReader:
+    """One connection to one source in autocommit and READ COMMITTED; used by one thread at a time."""
+
+    def __init__(self, source: str, server: PostgresServer, passing: Callable[[str], None]) -> None:
+        """`passing` is told each step that a test may stop at."""
+        self.source = source
+        self._server = server
+        self._passing = passing
+        self._open: extensions.connection | None = None
+        self._roots: dict[str, str] = {}
+        self._knows_commits = False
+        self.clock_ahead = 0.0
+        """Seconds that the source's clock is ahead of this machine's."""
+
+    def open(self) -> bool:
+        """Make sure that there is a connection; whether it is a new one.
+
+        Raises:
+            SourceUnavailableError: no connection.
+        """
+        if self._open is not None and not self._open.closed:
+            return False
+        self._open = connect(self._server, autocommit=True)
+        try:
+            with self._open.cursor() as cursor:
+                cursor.execute("SET application_name = 'genims-audit-relay'")
+                cursor.execute(f"SET statement_timeout = '{_LONGEST_STATEMENT_SECONDS}s'")
+                cursor.execute(_GENERIC_PLANS)
+                cursor.execute(f"PREPARE genims_events (smallint[], bigint[]) AS {_EVENT_STATEMENT}")
+                cursor.execute(f"PREPARE genims_keys (bigint, bigint) AS {_KEY_STATEMENT}")
+                cursor.execute("SHOW track_commit_timestamp")
+                self._knows_commits = cursor.fetchall() == [("on",)]
+            self._read_roots()
+            self.check_clock()
+        except BaseException:
+            self.close()
+            raise
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._open is not None:
+            with suppress(psycopg2.Error):
+                self._open.close()
+        self._open = None
+
+    def install_uid(self) -> str | None:
+        """Names the installation of capture: a database that was made anew has another."""
+        found = self._rows("SELECT value FROM audit.state WHERE key = 'install_uid'")
+        return found[0][0] if found else None
+
+    def tokens(self, ticks: Sequence[int]) -> dict[int, bytes]:
+        """Tick → its token, for those of the ticks that exist."""
+        found = self._rows("SELECT tick_id, token::text FROM audit.tick WHERE tick_id = ANY (%s)", (list(ticks),))
+        return {tick: uuid.UUID(token).bytes for tick, token in found}
+
+    def newest_tick(self) -> int:
+        """The newest tick, made now if anything may have happened since the last one."""
+        self._passing("before_tick")
+        tick, _ = make_tick(self._connection)
+        self._passing("after_tick")
+        return tick
+
+    def range(self, after: int, upto: int) -> EventRange:
+        """The events that tick `upto` sees and tick `after` does not.
+
+        Raises:
+            SourceChangedError: one of the ticks is gone.
+        """
+        tokens = self.tokens((after, upto))
+        if len(tokens) < len({after, upto}):
+            missing = ", ".join(str(tick) for tick in (after, upto) if tick not in tokens)
+            raise SourceChangedError(f"{self._server.address} does not know tick {missing} any more")
+        keys = self._keys(after, upto)
+        self._passing("after_keys")
+        return EventRange(after, upto, tokens[upto], keys)
+
+    def events(self, keys: Sequence[EventKey]) -> list[Event]:
+        """These events in full, in the order of `keys`; tables are the roots of their partitions.
+
+        Raises:
+            SourceChangedError: the queue no longer holds one of them.
+        """
+        rows = self._rows(
+            "EXECUTE genims_events (%s::smallint[], %s)",
+            (sorted({key.slot for key in keys}), [key.event_id for key in keys]),
+        )
+        try:
+            found = in_order(rows, keys)
+        except LookupError as error:
+            raise SourceChangedError(f"{self._server.address}: {error}") from None
+        if self._roots:
+            found = [self._rooted(event) for event in found]
+        return found
+
+    def committed(self, events: Sequence[Event]) -> list[float]:
+        """When each event was committed, by this machine's clock in seconds; when it happened, where nobody knows."""
+        known: dict[int, float] = {}
+        if self._knows_commits:
+            transactions = [str(number) for number in {event.xid for event in events}]
+            known = {int(xid): at for xid, at in self._rows(_COMMITTED, (transactions,)) if at is not None}
+        return [(known.get(e.xid) or e.occurred_at.timestamp()) - self.clock_ahead for e in events]
+
+    def check_catalog(self) -> bool:
+        """Have the source record what changed in its structure and rights; whether anything did."""
+        ((differences,),) = self._rows("SELECT audit.check_catalog()")
+        if differences:
+            self._read_roots()
+        return bool(differences)
+
+    def check_clock(self) -> None:
+        """Measure `clock_ahead`."""
+        asked = time.time()
+        ((theirs,),) = self._rows("SELECT extract(epoch FROM clock_timestamp())::float8")
+        self.clock_ahead = theirs - (asked + time.time()) / 2
+
+    def rotate(self, delivered: int, keep_days: int) -> list[str]:
+        """Empty the slots of the queue whose events tick `delivered` sees and are older than this; their numbers."""
+        ((emptied,),) = self._rows("SELECT audit.rotate(%s, %s)", (delivered, keep_days))
+        return emptied
+
+    @property
+    def _connection(self) -> extensions.connection:
+        if self._open is None:
+            raise psycopg2.InterfaceError("no connection")
+        return self._open
+
+    def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall()
+
+    def _keys(self, after: int, upto: int) -> Keys:
+        found = self._rows("EXECUTE genims_keys (%s, %s)", (after, upto))
+        if len(found) <= _FETCHED_KEYS:
+            return Keys(map(self._key_row, found))
+        # WITH HOLD, because there is no transaction that could keep the cursor.
+        with self._connection.cursor(name="genims_keys", withhold=True) as cursor:
+            cursor.itersize = _FETCHED_KEYS
+            cursor.execute(KEYS, {"after": after, "upto": upto})
+            return Keys(map(self._key_row, cursor))
+
+    def _read_roots(self) -> None:
+        self._roots = dict(self._rows(_ROOTS))
+
+    def _rooted(self, event: Event) -> Event:
+        # Other kinds hold something else than a table's name there.
+        root = self._roots.get(event.table_name or "") if event.kind in ("ROW", "TRUNCATE") else None
+        return event if root is None else replace(event, table_name=root)
+
+    def _key_row(self, row: tuple[Any, ...]) -> KeyRow:
+        slot, number, transaction, table, op, size, _ = row
+        return slot, number, int(transaction), self._roots.get(table, table), op, size
