@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from genims_platform.audit.consistency import Part, broken_rules, part_since
+from genims_platform.audit.consistency import Part, broken_rules, broken_sequence, part_since
 from genims_platform.audit.database import audit_database
 from genims_platform.local.servers import Engine
 from genims_platform.mysql.append_only import LEDGER, SPINE
@@ -54,7 +54,8 @@ def batches(database: Database) -> Generator[tuple[MySQLConnectionAbstract, Row]
 def found(connection: MySQLConnectionAbstract, table: str) -> dict[str, int]:
     part = part_since(connection, START - timedelta(seconds=1))
     assert part is not None
-    return {rule: number for rule, number in broken_rules(connection, table, part).items() if number}
+    rules = broken_rules(connection, table, part) | (broken_sequence(connection, part) if table == LEDGER else {})
+    return {rule: number for rule, number in rules.items() if number}
 
 
 def test_a_database_without_batches_has_no_part(database: Database) -> None:

@@ -118,14 +118,12 @@ def decide(
         return Decision(watch, f"runs fail at once; the next one follows at {not_before:%H:%M:%S} UTC", cancel=guilty)
     if not live:
         return _request(watch, "no streaming run is alive", guilty)
-    if len(live) >= MOST_RUNS:
-        return Decision(watch, f"{len(live)} streaming runs are alive", cancel=guilty)
-    (run,) = live
-    if hot_standby:
+    oldest = live[0]
+    if len(live) < MOST_RUNS and hot_standby:
         return _request(watch, "a second relay always waits (AUDIT_HOT_STANDBY)", guilty)
-    if run.started_at is not None and now - run.started_at >= length - lead:
-        return _request(watch, f"run {run.run_id} ends soon, its successor warms up", guilty)
-    return Decision(watch, f"run {run.run_id} is alive", cancel=guilty)
+    if len(live) < MOST_RUNS and oldest.started_at is not None and now - oldest.started_at >= length - lead:
+        return _request(watch, f"run {oldest.run_id} ends soon, its successor warms up", guilty)
+    return Decision(watch, f"alive: {', '.join(run.run_id for run in live)}", cancel=guilty)
 
 
 def _replaced(live: Sequence[LiveRun], watch: Watch) -> tuple[tuple[str, ...], Watch]:
