@@ -1,5 +1,6 @@
 """All checkpoints of the scope against the spine as it is walked, and against what MySQL says about them."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -84,12 +85,11 @@ class CheckpointAudit:
         if self._folder is None:
             return
         instances = self._folder.instances()
-        if len(instances) != 1:
-            if instances:
-                sentence = f"the place of checkpoints has those of several trails: {', '.join(instances)}"
-                yield Finding("V12", None, None, None, sentence)
+        self._instance = _genesis_instance(connection) or (instances[0] if len(instances) == 1 else None)
+        if self._instance is None:
+            sentence = "the genesis does not say whose checkpoints to look for"
+            yield Finding("V12", 0, 1, LEDGER, sentence)
             return
-        self._instance = instances[0]
         self._walked_from_start = first == 0
         yield from self._read(first)
         yield from self._copies(connection, layouts[_TABLE], first)
@@ -226,6 +226,21 @@ class CheckpointAudit:
             until = datetime.fromisoformat(_text(since)).replace(tzinfo=UTC)
             sentence = f"no checkpoint covers what was recorded since {until:%Y-%m-%d %H:%M:%S} UTC"
             yield Finding("V14", None, int(_text(sequence)), None, sentence)
+
+
+def _genesis_instance(connection: MySQLConnectionAbstract) -> str | None:
+    """The name that the trail gave itself; None if its first event is gone or says none."""
+    with connection.cursor(raw=True) as cursor:
+        cursor.execute(
+            f"SELECT payload FROM {LEDGER} WHERE audit_sequence = 1 AND operation_type = 'GENESIS'"  # noqa: S608
+        )
+        rows = cursor.fetchall()
+    try:
+        found = json.loads(_text(rows[0][0]))["instance"]  # pyright: ignore
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+    # It becomes part of a path.
+    return found if isinstance(found, str) and found and "/" not in found and found[0] != "." else None
 
 
 def _text(value: object) -> str:
