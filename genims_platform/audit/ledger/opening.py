@@ -92,7 +92,7 @@ def _opening(ledger: Ledger, server: PostgresServer, source: str) -> tuple[Span,
             tick, token = cursor.fetchall()[0]
             if before is not None:
                 delivered = _known_ticks(cursor, [(before.span.tick_to, before.span.tick_token)])
-                if delivered:
+                if delivered and installation_of(ledger, source) in (None, install_uid):
                     raise AlreadyOpenError(
                         f"{source}: incarnation {before.span.incarnation} can be delivered on after tick "
                         f"{before.span.tick_to}; there is nothing to open"
@@ -114,7 +114,7 @@ def _opening(ledger: Ledger, server: PostgresServer, source: str) -> tuple[Span,
     }
     previous_uid = None
     if before is not None:
-        previous_uid = _install_uid(ledger, source)
+        previous_uid = installation_of(ledger, source)
         identities["old"] = {
             "incarnation": before.span.incarnation,
             "install_uid": previous_uid,
@@ -155,7 +155,7 @@ def _opening_fact(
     )
 
 
-def _install_uid(ledger: Ledger, source: str) -> str | None:
+def installation_of(ledger: Ledger, source: str) -> str | None:
     """Identity of the installation that the newest incarnation of a source was opened with."""
     rows = ledger.query(
         f"SELECT payload FROM {LEDGER} WHERE table_name = 'state' AND source_db = %s AND primary_key_value = %s "  # noqa: S608
