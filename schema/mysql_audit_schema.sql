@@ -787,7 +787,7 @@ CREATE TABLE audit_integrity_checkpoints (
   batch_no BIGINT NOT NULL COMMENT 'row of audit_sequence_manager that it belongs to',
   source_db VARCHAR(32) NOT NULL COMMENT 'short name of the source, or audit for what the layer itself records',
   checkpoint_timestamp DATETIME(6) NOT NULL COMMENT 'UTC: time of the record',
-  record_type VARCHAR(12) NOT NULL COMMENT 'CHECKPOINT, KEY_ROTATION, VERIFY_RESULT, REANCHOR',
+  record_type VARCHAR(16) NOT NULL COMMENT 'CHECKPOINT, KEY_ROTATION, VERIFY_RESULT, REANCHOR',
   checkpoint_no BIGINT NULL COMMENT '1.. for CHECKPOINT and KEY_ROTATION',
   covers_batch_no BIGINT NOT NULL COMMENT 'spine head covered',
   covers_sequence BIGINT NOT NULL COMMENT 'last_sequence covered',
