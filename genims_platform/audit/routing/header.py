@@ -1,5 +1,7 @@
 """The row of the ledger: what happened, where, when and by whom."""
 
+from datetime import datetime
+
 from genims_platform.audit.capture.queue import Event
 from genims_platform.audit.ledger.entries import Columns
 from genims_platform.audit.routing.actor import Actor
@@ -14,13 +16,14 @@ def ledger_row(
     event: Event,
     actor: Actor,
     *,
+    at: datetime | None = None,
     table_name: str | None,
     table_class: str | None = None,
     affected_rows: int | None = None,
     payload: str | None = None,
     status: str = OK,
 ) -> Columns:
-    """The columns of `system_audit_log` for an event.
+    """The columns of `system_audit_log` for an event; `at` is when it happened, if that is known as it is stored.
 
     Raises:
         UnstorableEventError: something that identifies the event is too long.
@@ -31,7 +34,7 @@ def ledger_row(
     return {
         "event_id": event.event_id,
         "transaction_id": event.xid,
-        "audit_timestamp": utc(event.occurred_at),
+        "audit_timestamp": at or utc(event.occurred_at),
         "event_kind": kind,
         "operation_type": op,
         "schema_name": schema,

@@ -168,6 +168,7 @@ class Router:
         header = ledger_row(
             event,
             actor,
+            at=change.at,
             table_name=plan.name,
             table_class=plan.table_class,
             affected_rows=1,
