@@ -1,0 +1,368 @@
+"""How long an event takes from its commit in PostgreSQL to the audit database, and how fast a backlog is worked off.
+
+The servers are the benchmark's own, with durable settings: PostgreSQL with fsync, MySQL or MariaDB with
+innodb_flush_log_at_trx_commit=1. Three sources are captured (crm, hcm with encrypted personal values, erp). pgbench
+writes at a fixed rate whatever the relay does: each transaction sets the context and updates one row. An event counts
+as arrived when another session sees its batch; that session looks every 5 ms, which is part of the figures. The commit
+is dated by PostgreSQL (track_commit_timestamp), before its own flush to disk.
+
+Run:
+
+    python -m benchmarks.audit_delivery [--rate 1000 --rate 5000 --rate 60000] [--minutes 5] [--idle 10]
+        [--drain 1000000] [--engine mysql] [--json]
+
+Rates are events a minute over all sources together; `--idle` counts single events, each 7 s after the one before.
+"""
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import mysql.connector
+import psutil
+import psycopg2
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genims_platform.local.postgres import binaries
+from genims_platform_tests.audit.faults.addresses import Addresses, read
+from genims_platform_tests.audit.faults.stage import SOURCES, Program, Stage, stage
+from genims_platform_tests.audit.faults.workload import TARGETS
+
+ROWS = 5000
+"""Rows of each source that are updated."""
+
+LOOK_SECONDS = 0.005
+CATCH_UP_SECONDS = 900
+IDLE_SECONDS = 7
+
+_TRANSACTION = (
+    "\\set row random(1, {rows})\n\\set value random(1, 1000000)\n"
+    "BEGIN\\; SELECT audit.set_context('clerk ' || :client_id, 'clerk', reason => 'BENCH')\\; "
+    "UPDATE {table} SET {number} = :value, {counter} = :value WHERE {key} = 'B-' || :row\\; COMMIT;\n"
+)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from commit to arrival. CPU is in cores (1.0 = one core), memory in MB at the most."""
+
+    load: str
+    events: int
+    missing: int
+    p50: float
+    p99: float
+    max: float
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Drain:
+    """A backlog worked off by a relay started cold; seconds from its start to its last batch."""
+
+    events: int
+    seconds: float
+    per_second: float
+    memory: float
+
+
+def main(
+    rate: Annotated[list[int] | None, typer.Option(min=60, help="Events a minute; repeatable.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Minutes of each rate.")] = 5,
+    idle: Annotated[int, typer.Option(min=0, help="Single events on an idle system.")] = 10,
+    drain: Annotated[int, typer.Option(min=0, help="Events of a backlog; 0: none.")] = 0,
+    engine: Annotated[str, typer.Option(help="mariadb or mysql.")] = "mariadb",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Measure and print latencies, and the speed of a drain where asked for."""
+    if engine not in ("mariadb", "mysql"):
+        raise typer.BadParameter(f"{engine} is neither mariadb nor mysql")
+    with stage(engine) as made:
+        made.new_trail()
+        add_rows(made)
+        latencies = list(measure(made, [1000, 5000, 60000] if rate is None else rate, minutes, idle))
+        drained = measure_drain(made, drain) if drain else None
+        versions = f"PostgreSQL {made.postgres.version()}, {engine} {made.mysql.version()}"
+    if as_json:
+        found = {"latencies": [asdict(row) for row in latencies], "drain": drained and asdict(drained)}
+        print(json.dumps(found, indent=2))
+        return
+    console = Console()
+    shown = Table("load", "events", "missing", "p50 ms", "p99 ms", "max ms", "relay cores", "relay MB", box=None)
+    for row in latencies:
+        numbers = (f"{row.p50:.0f}", f"{row.p99:.0f}", f"{row.max:.0f}", f"{row.cpu:.2f}", f"{row.memory:.0f}")
+        shown.add_row(row.load, f"{row.events:,}", str(row.missing), *numbers)
+    console.print(shown)
+    if drained:
+        console.print(
+            f"backlog of {drained.events:,}: {drained.seconds:.0f} s, {drained.per_second:,.0f} events/s, "
+            f"relay {drained.memory:.0f} MB"
+        )
+    console.print(f"{versions}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
+
+
+def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int) -> Generator[Latency]:
+    relay = made.relay()
+    try:
+        wait_for_delivery(made)
+        if idle:
+            with observed(made, relay) as observer:
+                for _ in range(idle):
+                    time.sleep(IDLE_SECONDS)
+                    write_one(made)
+            yield observer.latency(f"1 event each {IDLE_SECONDS} s")
+        for rate in rates:
+            with observed(made, relay) as observer:
+                write(made, rate / 60, minutes * 60)
+            yield observer.latency(f"{rate:,} a minute")
+        if not relay.running:
+            raise RuntimeError(relay.tail())
+    finally:
+        relay.stop()
+
+
+class Usage:
+    """CPU seconds and the most memory of a program and what it started."""
+
+    def __init__(self, program: Program) -> None:
+        self._process = psutil.Process(program.process.pid)
+        self._start = self._seconds()
+        self._since = time.monotonic()
+        self.memory = 0.0
+        self.cpu = 0.0
+
+    def _seconds(self) -> float:
+        times = self._process.cpu_times()
+        return sum(times[:2]) + sum(sum(child.cpu_times()[:2]) for child in self._process.children(recursive=True))
+
+    def look(self) -> None:
+        try:
+            family = [self._process, *self._process.children(recursive=True)]
+            # Shared pages of forked workers count once.
+            self.memory = max(self.memory, sum(process.memory_full_info().pss for process in family) / 1e6)
+            self.cpu = (self._seconds() - self._start) / (time.monotonic() - self._since)
+        except psutil.NoSuchProcess:
+            return
+
+
+class Observer(threading.Thread):
+    """Another session of the audit database, which notes when it first sees each batch."""
+
+    def __init__(self, made: Stage, relay: Program) -> None:
+        super().__init__(daemon=True)
+        self._addresses = read(made.addresses)
+        self._made = made
+        self._usage = Usage(relay)
+        self._first = newest_events(self._addresses)
+        self._seen: dict[int, float] = {}
+        self._stop = threading.Event()
+        self._newest = newest_batch(made)
+        self._oldest = self._newest
+
+    def run(self) -> None:
+        looked = 0.0
+        with closing(mysql.connector.connect(**self._addresses.mysql, autocommit=True)) as connection:
+            while not self._stop.wait(LOOK_SECONDS):
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT batch_no FROM audit_sequence_manager WHERE batch_no > %s", (self._newest,))
+                    rows: list[Any] = cursor.fetchall()
+                now = time.time()
+                for (number,) in rows:
+                    self._seen[number] = now
+                    self._newest = max(self._newest, number)
+                if now - looked > 1:
+                    self._usage.look()
+                    looked = now
+
+    def end(self) -> None:
+        self._usage.look()
+        self._stop.set()
+        self.join()
+
+    def latency(self, load: str) -> Latency:
+        arrived: dict[tuple[str, int], float] = {}
+        for source, event, batch in self._made.audit(
+            "SELECT source_db, event_id, batch_no FROM system_audit_log WHERE batch_no > %s", (self._oldest,)
+        ):
+            arrived[source, event] = self._seen[batch]
+        found: list[float] = []
+        missing = 0
+        for source, event, committed in committed_events(self._addresses, self._first):
+            if (source, event) in arrived:
+                found.append((arrived[source, event] - committed) * 1000)
+            else:
+                missing += 1
+        found.sort()
+        return Latency(
+            load,
+            len(found) + missing,
+            missing,
+            found[len(found) // 2],
+            found[len(found) * 99 // 100],
+            found[-1],
+            self._usage.cpu,
+            self._usage.memory,
+        )
+
+
+@contextmanager
+def observed(made: Stage, relay: Program) -> Generator[Observer]:
+    observer = Observer(made, relay)
+    observer.start()
+    try:
+        yield observer
+        wait_for_delivery(made)
+        time.sleep(10 * LOOK_SECONDS)
+    finally:
+        observer.end()
+
+
+def add_rows(made: Stage) -> None:
+    """Rows to update."""
+    for source, target in TARGETS.items():
+        columns = [target.key, target.unique, *(column for column, _ in target.needed)]
+        values = ", ".join(f"'{value}'" for _, value in target.needed)
+        made.execute(
+            source,
+            f"INSERT INTO {target.table} ({', '.join(columns)}) "
+            f"SELECT 'B-' || n, 'B-' || n, {values} FROM generate_series(1, {ROWS}) n",
+        )
+        with made.session(source) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"VACUUM ANALYZE {target.table}")
+
+
+def write_one(made: Stage) -> None:
+    made.execute("crm", "UPDATE accounts SET health_score = coalesce(health_score, 0) + 1 WHERE account_id = 'B-1'")
+
+
+def write(made: Stage, per_second: float, seconds: float) -> None:
+    """pgbench on each source at once, at a rate that does not depend on how fast anything is."""
+    running: list[subprocess.Popen[str]] = []
+    server = made.settings.source_primary("crm")
+    for source, target in TARGETS.items():
+        script = made.folder / f"{source}.sql"
+        script.write_text(
+            _TRANSACTION.format(
+                rows=ROWS, table=target.table, number=target.number, counter=target.counter, key=target.key
+            )
+        )
+        command = [binaries() / "pgbench", "-n", "-M", "simple", "-T", f"{seconds:.0f}", "-f", script]
+        command += ["-R", str(per_second / len(TARGETS)), "-c", "4", "-j", "1"]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PGHOST": server.host,
+            "PGPORT": str(server.port),
+            "PGUSER": server.user,
+            "PGPASSWORD": server.password,
+            "PGDATABASE": made.settings.source_database(source),
+        }
+        running.append(
+            subprocess.Popen(  # noqa: S603
+                command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    for process in running:
+        output, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(output)
+
+
+def measure_drain(made: Stage, events: int) -> Drain:
+    """Write a backlog while no relay works, then start one."""
+    wanted = events // len(SOURCES)
+    writers = [threading.Thread(target=write_backlog, args=(made, source, wanted)) for source in SOURCES]
+    before = delivered_events(made)
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    start = time.monotonic()
+    relay = made.relay()
+    usage = Usage(relay)
+    goal = before + wanted * len(SOURCES)
+    while (found := delivered_events(made)) < goal:
+        usage.look()
+        if not relay.running or time.monotonic() - start > CATCH_UP_SECONDS:
+            raise RuntimeError(f"{found - before:,} events after {time.monotonic() - start:.0f} s: {relay.tail()}")
+        time.sleep(0.2)
+    seconds = time.monotonic() - start
+    relay.stop()
+    return Drain(goal - before, seconds, (goal - before) / seconds, usage.memory)
+
+
+def write_backlog(made: Stage, source: str, events: int) -> None:
+    """Updates of one row, ten in a transaction."""
+    target = TARGETS[source]
+    with made.session(source) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")
+            cursor.execute(
+                f"""DO $$ BEGIN FOR n IN 1..{events} LOOP
+                    UPDATE {target.table} SET {target.number} = n, {target.counter} = n
+                    WHERE {target.key} = 'B-' || (n % {ROWS} + 1);
+                    IF n % 10 = 0 THEN COMMIT; END IF;
+                END LOOP; END $$"""
+            )
+
+
+def wait_for_delivery(made: Stage) -> None:
+    """Until the audit database holds every event of the queues."""
+    queued = 0
+    for source in SOURCES:
+        with made.session(source) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM audit.queue")
+            queued += sum(number for (number,) in cursor.fetchall())
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while delivered_events(made) < queued:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{queued - delivered_events(made):,} events are missing")
+        time.sleep(0.1)
+
+
+def delivered_events(made: Stage) -> int:
+    ((found,),) = made.audit(
+        "SELECT COALESCE(SUM(event_count), 0) FROM audit_sequence_manager WHERE batch_kind = 'STREAM'"
+    )
+    return int(found)
+
+
+def newest_batch(made: Stage) -> int:
+    ((found,),) = made.audit("SELECT MAX(batch_no) FROM audit_sequence_manager")
+    return int(found)
+
+
+def newest_events(addresses: Addresses) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for source, address in addresses.sources.items():
+        with closing(psycopg2.connect(address)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(max(event_id), 0) FROM audit.queue")
+            ((found[source],),) = cursor.fetchall()
+    return found
+
+
+def committed_events(addresses: Addresses, after: dict[str, int]) -> Generator[tuple[str, int, float]]:
+    """Source, number and time of commit (seconds since 1970) of the events after these numbers."""
+    for source, address in addresses.sources.items():
+        with closing(psycopg2.connect(address)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT event_id, extract(epoch FROM pg_xact_commit_timestamp(xid::xid))::float8 FROM audit.queue "
+                "WHERE event_id > %s",
+                (after.get(source, 0),),
+            )
+            for event, committed in cursor:
+                yield source, event, committed
+
+
+if __name__ == "__main__":
+    typer.run(main)
