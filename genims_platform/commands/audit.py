@@ -22,6 +22,7 @@ from genims_platform.audit.policy import audit_policy
 from genims_platform.commands.audit_init import init
 from genims_platform.commands.audit_keys import app as keys
 from genims_platform.commands.audit_relay import relay
+from genims_platform.commands.audit_seal import seal
 from genims_platform.commands.audit_source import app as source_app
 from genims_platform.commands.audit_verify import verify_trail
 from genims_platform.commands.console import (
@@ -38,6 +39,8 @@ from genims_platform.settings import SOURCE_NAMES
 
 app = typer.Typer(help="The audit trail: capture of every change in the source databases.", no_args_is_help=True)
 app.command()(init)
+app.command()(relay)
+app.command()(seal)
 app.command("verify")(verify_trail)
 app.add_typer(keys, name="keys")
 app.add_typer(source_app, name="source")

@@ -15,6 +15,7 @@ from genims_platform.audit.sealer.signing import (
     read_public_keys,
     signing_key,
 )
+from genims_platform.commands.audit_seal import rotate
 from genims_platform.commands.console import (
     Exit,
     Json,
@@ -28,6 +29,7 @@ from genims_platform.commands.console import (
 app = typer.Typer(
     help="Keys of the audit trail: the one that signs checkpoints, and those of persons.", no_args_is_help=True
 )
+app.command("rotate")(rotate)
 
 
 @app.callback()
