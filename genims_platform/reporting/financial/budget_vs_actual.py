@@ -6,7 +6,7 @@ import polars as pl
 
 from genims_platform.reporting import kpi
 from genims_platform.reporting.budget import budgeted
-from genims_platform.reporting.checks import Checks, Expectation, Identity, Reconciliation, sql
+from genims_platform.reporting.checks import Checks, Expectation, Expected, Identity, Reconciliation, sql
 from genims_platform.reporting.cost_centres import cost_centres_with_factory
 from genims_platform.reporting.inr_check import in_inr
 from genims_platform.reporting.ledger import postings, total_posted
@@ -42,11 +42,7 @@ _PAIRS = sql(
     WHERE h.posted AND NOT h.reversed AND h.posting_date BETWEEN %(first_day)s AND %(last_day)s
     """,  # noqa: S608
 )
-_BUDGET = sql(
-    "financial",
-    f"""
-    {_IN_FORCE}
-    SELECT %(first_day)s AS budget_month, SUM(entered.amount) AS annual_budget_inr
+_ENTERED = """
     FROM budget_lines b
     CROSS JOIN LATERAL (
       SELECT SUM(period) AS amount, bool_or(period <> 0) AS any_period
@@ -54,8 +50,14 @@ _BUDGET = sql(
         (b.period_07), (b.period_08), (b.period_09), (b.period_10), (b.period_11), (b.period_12)) p (period)
     ) entered
     WHERE b.budget_id IN (SELECT budget_id FROM in_force) AND (entered.any_period OR b.annual_total <> 0)
-    """,  # noqa: S608
-)
+"""
+
+
+def _annual_budget(amount: str) -> Expected:
+    total = f"SELECT %(first_day)s AS budget_month, SUM({amount}) AS annual_budget_inr"
+    return sql("financial", _IN_FORCE + total + _ENTERED)
+
+
 _POSTED = sql(
     "financial",
     """
@@ -87,7 +89,13 @@ def _actual(sources: Sources, window: Window) -> pl.DataFrame:
 
 _CHECKS = Checks(
     rows=_PAIRS,
-    reconcile=(Reconciliation("budget_vs_lines", _BUDGET), Reconciliation("actual_vs_ledger", _actual)),
+    reconcile=(
+        Reconciliation("budget_vs_lines", _annual_budget("entered.amount")),
+        Reconciliation(
+            "periods_vs_annual_total", _annual_budget("COALESCE(b.annual_total, entered.amount)"), blocks=False
+        ),
+        Reconciliation("actual_vs_ledger", _actual),
+    ),
     identities=(
         Identity(
             "variance = actual - budget",

@@ -83,9 +83,30 @@ _OPEN_ORDERS = _by_day(
     GROUP BY 1
     """
 )
+_BOOKED_LATE = sql(
+    "mes",
+    """
+    SELECT actual_end_time::date AS wip_date, count(*) AS bookings_after_completion
+    FROM work_orders o
+    CROSS JOIN LATERAL (
+      SELECT clock_in_time AS booked_at FROM labor_transactions WHERE work_order_id = o.work_order_id
+      UNION ALL
+      SELECT transaction_date FROM material_transactions
+      WHERE work_order_id = o.work_order_id AND transaction_type IN ('issue', 'return')
+    ) booked
+    WHERE status IN ('completed', 'closed') AND actual_end_time >= %(start)s AND actual_end_time < %(end)s
+      AND booked_at > actual_end_time AND booked_at < %(as_of)s
+    GROUP BY 1
+    """,
+)
 _CHECKS = Checks(
     rows=_LINES_AND_PRODUCTS,
-    reconcile=(Reconciliation("wip_orders_vs_mes and wip_value_vs_mes", _OPEN_ORDERS),),
+    reconcile=(
+        Reconciliation("wip_orders_vs_mes and wip_value_vs_mes", _OPEN_ORDERS),
+        Reconciliation(
+            "LATE_COST", _BOOKED_LATE, {"bookings_after_completion": pl.lit(0)}, tolerance=0.0, blocks=False
+        ),
+    ),
     identities=(
         Identity(
             "closing value = opening + added - completed",
