@@ -225,7 +225,7 @@ class Settings(BaseSettings):
     backup_audit_retention: Annotated[int, Field(ge=2555)] = 2555
     backup_azure_container: str = "genims-backups"
 
-    mes_currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "INR"
+    mes_currency: Literal["INR"] = "INR"
     genims_executor: Literal["in_process", "multiprocess"] = "in_process"
     genims_webserver_port: Port = 3000
 
