@@ -214,6 +214,34 @@ BEGIN
   RETURN r;
 END $f$;
 
+CREATE OR REPLACE FUNCTION audit.reconcile(p_after bigint, p_upto bigint)
+  RETURNS TABLE (source_table text, events bigint, digest numeric) LANGUAGE sql STABLE
+  SET search_path = pg_catalog, pg_temp AS $f$
+-- Per table (NULL: events of none) how many events tick p_upto sees and tick p_after does not, and the sum of the first
+-- 56 bits of their digests, which does not depend on their order. The audit database must have the same.
+WITH l AS (SELECT snap FROM audit.tick WHERE tick_id = p_after),
+c AS (SELECT snap FROM audit.tick WHERE tick_id = p_upto),
+e AS (
+  SELECT q.* FROM audit.queue q, l, c
+  WHERE q.xid >= pg_snapshot_xmax(l.snap) AND q.xid < pg_snapshot_xmax(c.snap) AND pg_visible_in_snapshot(q.xid, c.snap)
+  UNION ALL
+  SELECT q.* FROM audit.queue q, l, c
+  WHERE q.xid < pg_snapshot_xmax(l.snap) AND q.xid = ANY (ARRAY(
+    SELECT x FROM l, pg_snapshot_xip(l.snap) x EXCEPT SELECT x FROM c, pg_snapshot_xip(c.snap) x))
+), roots AS (
+  SELECT DISTINCT ON (leaf.relname) leaf.relname AS leaf, root.relname AS root
+  FROM pg_class leaf JOIN pg_class root ON root.oid = pg_partition_root(leaf.oid)
+  WHERE leaf.relispartition AND leaf.relkind = 'r' AND leaf.relnamespace <> 'audit'::regnamespace
+  ORDER BY leaf.relname
+)
+SELECT CASE WHEN e.kind IN ('ROW', 'TRUNCATE') THEN coalesce(r.root, e.table_name) ELSE e.table_name END::text, count(*),
+       sum(('x' || encode(substr(sha256(convert_to(jsonb_build_array(event_id, xid::text,
+         (extract(epoch FROM occurred_at) * 1000000)::bigint, kind, op, schema_name, table_name, class, pk, old, new,
+         ctx, detail, db_user, set_role, host(client_addr), app_name, pid, nonce)::text, 'UTF8')), 1, 7),
+         'hex'))::bit(56)::bigint)
+FROM e LEFT JOIN roots r ON r.leaf = e.table_name GROUP BY 1 ORDER BY 1;
+$f$;
+
 -- 5. What applications say.
 CREATE OR REPLACE FUNCTION audit.set_context(
   user_id text DEFAULT NULL, role_name text DEFAULT NULL, session_id text DEFAULT NULL, ip text DEFAULT NULL,
@@ -503,7 +531,8 @@ BEGIN
 END $do$;
 GRANT USAGE ON SCHEMA audit TO genims_audit_relay, genims_audit_app;
 GRANT SELECT ON audit.queue, audit.tick, audit.state, audit.policy TO genims_audit_relay;
-GRANT EXECUTE ON FUNCTION audit.make_tick(), audit.rotate(bigint, int), audit.check_catalog() TO genims_audit_relay;
+GRANT EXECUTE ON FUNCTION audit.make_tick(), audit.rotate(bigint, int), audit.check_catalog(),
+  audit.reconcile(bigint, bigint) TO genims_audit_relay;
 GRANT EXECUTE ON FUNCTION audit.set_context, audit.begin_bulk, audit.log_activity, audit.log_login, audit.log_config,
   audit.log_security TO genims_audit_app;
 

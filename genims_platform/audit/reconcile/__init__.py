@@ -1,0 +1,1 @@
+"""Comparison of the audit trail with the queues of its sources: nothing missing, nothing invented, nothing twice."""

@@ -1,0 +1,208 @@
+"""A source's queue against the ledger, for ranges of ticks that are delivered whole."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import psycopg2
+from mysql.connector.abstracts import MySQLConnectionAbstract
+from psycopg2 import extensions
+
+from genims_platform.audit.capture.queue import event_keys, read_events
+from genims_platform.audit.consistency import broken_sequence, part_since
+from genims_platform.audit.database import audit_database
+from genims_platform.audit.reconcile.comparison import CheckType, Comparison, Difference, Totals
+from genims_platform.mysql.append_only import LEDGER, SPINE
+from genims_platform.mysql.connection import Database
+from genims_platform.settings import Settings
+from genims_platform.sources.connection import connect
+
+SETTLED_SECONDS = 5
+"""Younger batches are left to the next comparison."""
+
+EVENTS_AT_ONCE = 10_000
+_BEGINNING = datetime(1970, 1, 1)  # noqa: DTZ001 - the audit database has naive UTC only
+_DELIVERED = (
+    f"SELECT MAX(tick_to) FROM {SPINE} WHERE source_db = %s AND incarnation = %s AND is_last_part = 1 "  # noqa: S608
+    "AND recorded_at <= %s"
+)
+_SEQUENCES = (
+    f"SELECT MIN(first_sequence), MAX(last_sequence) FROM {SPINE} "  # noqa: S608
+    "WHERE source_db = %s AND incarnation = %s AND tick_from >= %s AND tick_to <= %s AND event_count > 0"
+)
+_NEWEST = f"SELECT MAX(incarnation), UTC_TIMESTAMP(6) FROM {SPINE} WHERE source_db = %s"  # noqa: S608
+_OPENED = f"SELECT tick_to FROM {SPINE} WHERE source_db = %s AND incarnation = %s AND batch_kind = 'OPEN'"  # noqa: S608
+_NUMBERED = f"SELECT COUNT(*) FROM {LEDGER} WHERE audit_sequence <= %s"  # noqa: S608
+_STORED = f"FROM {LEDGER} WHERE audit_sequence BETWEEN %s AND %s AND source_db = %s AND incarnation = %s"
+_SUM = "CAST(COALESCE(SUM(CAST(CONV(HEX(LEFT(event_digest, 7)), 16, 10) AS UNSIGNED)), 0) AS CHAR)"
+
+
+class ReconciliationError(RuntimeError):
+    """A source cannot be compared; the message says what to run."""
+
+
+@dataclass(frozen=True)
+class _Range:
+    source: str
+    incarnation: int
+    tick_from: int
+    tick_to: int
+    first: int | None = None
+    last: int | None = None
+
+
+def reconcile_hour(settings: Settings, source: str) -> list[Comparison]:
+    """The last hour of a source as a whole; nothing for a source that was never opened.
+
+    Raises:
+        ReconciliationError: capture in the source is older than this version.
+        SourceUnavailableError: the source cannot be reached.
+        DatabaseUnavailableError: the audit database cannot be reached.
+    """
+    return _reconcile(settings, source, "HOURLY")
+
+
+def reconcile_days(settings: Settings, source: str) -> list[Comparison]:
+    """Each UTC day that the queue of a source still holds whole, and today, as a whole and by table.
+
+    Raises:
+        ReconciliationError: capture in the source is older than this version.
+        SourceUnavailableError: the source cannot be reached.
+        DatabaseUnavailableError: the audit database cannot be reached.
+    """
+    return _reconcile(settings, source, "DAILY")
+
+
+def reconcile_sequence(settings: Settings) -> Comparison | None:
+    """The whole ledger: as many events as numbers, no number and no event twice; None while there is no batch.
+
+    Raises:
+        DatabaseUnavailableError: the audit database cannot be reached.
+    """
+    database = _database(settings)
+    with database.connection() as connection:
+        part = part_since(connection, _BEGINNING)
+        if part is None:
+            return None
+        broken = broken_sequence(connection, part)
+        ((number,),) = _rows(connection, _NUMBERED, part.last)
+    database.close()
+    expected = part.last - part.first + 1 - part.void
+    ends = (part.first, part.last)
+    return Comparison("SEQUENCE", "*", 0, None, None, None, *ends, (expected, 0), (int(number), 0), broken=broken)
+
+
+def _reconcile(settings: Settings, source: str, check: CheckType) -> list[Comparison]:
+    database = _database(settings)
+    try:
+        with (
+            database.connection() as connection,
+            closing(connect(settings.audit_relay(source), autocommit=True)) as queue,
+        ):
+            found: list[Comparison] = []
+            for place in _ranges(connection, source, check, settings.audit_queue_keep_days):
+                found += _compare(connection, queue, place, check)
+            return found
+    except psycopg2.errors.UndefinedFunction:
+        raise ReconciliationError(
+            f"{source}: capture has no audit.reconcile; run `genims audit install --source {source}`"
+        ) from None
+    finally:
+        database.close()
+
+
+def _ranges(connection: MySQLConnectionAbstract, source: str, check: CheckType, keep_days: int) -> Iterator[_Range]:
+    """The ranges to compare, each from the end of one delivered range to the end of another."""
+    ((incarnation, now),) = _rows(connection, _NEWEST, source)
+    if incarnation is None:
+        return
+    settled = now - timedelta(seconds=SETTLED_SECONDS)
+    ((opened,),) = _rows(connection, _OPENED, source, incarnation)
+
+    def delivered(until: datetime) -> int:
+        ((tick,),) = _rows(connection, _DELIVERED, source, incarnation, until)
+        return int(opened if tick is None else max(tick, opened))
+
+    if check == "HOURLY":
+        ends = [now - timedelta(hours=1), settled]
+    else:
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        ends = [*(midnight - timedelta(days=day) for day in range(keep_days - 1, -1, -1)), settled]
+    ticks = [delivered(end) for end in ends]
+    for start, end in pairwise(ticks):
+        if end > start:
+            ((first, last),) = _rows(connection, _SEQUENCES, source, incarnation, start, end)
+            yield _Range(source, incarnation, start, end, first, last)
+
+
+def _compare(
+    connection: MySQLConnectionAbstract, queue: extensions.connection, place: _Range, check: CheckType
+) -> Iterator[Comparison]:
+    stored = _stored_totals(connection, place)
+    queued = _queued_totals(queue, place)
+    ends = (place.tick_from, place.tick_to, place.first, place.last)
+    actual = _total(stored)
+    if queued is None:
+        yield Comparison(check, place.source, place.incarnation, None, *ends, None, actual)
+        return
+    expected = _total(queued)
+    difference = Difference() if queued == stored else _difference(connection, queue, place)
+    yield Comparison(check, place.source, place.incarnation, None, *ends, expected, actual, difference)
+    if check == "DAILY":
+        for table in sorted({*queued, *stored} - {None}, key=str):
+            counted = queued.get(table, (0, 0)), stored.get(table, (0, 0))
+            yield Comparison(check, place.source, place.incarnation, table, *ends, *counted)
+
+
+def _queued_totals(queue: extensions.connection, place: _Range) -> Totals | None:
+    """What the source says of its own events; None if it no longer has all of them."""
+    with queue.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM audit.tick WHERE tick_id IN (%s, %s)", (place.tick_from, place.tick_to))
+        if cursor.fetchall() != [(2,)]:
+            return None
+        cursor.execute("SELECT * FROM audit.reconcile(%s, %s)", (place.tick_from, place.tick_to))
+        return {table: (int(number), int(digest)) for table, number, digest in cursor.fetchall()}
+
+
+def _stored_totals(connection: MySQLConnectionAbstract, place: _Range) -> Totals:
+    if place.first is None or place.last is None:
+        return {}
+    rows = _rows(
+        connection,
+        f"SELECT table_name, COUNT(*), {_SUM} {_STORED} GROUP BY table_name",
+        place.first,
+        place.last,
+        place.source,
+        place.incarnation,
+    )
+    return {table: (int(number), int(digest)) for table, number, digest in rows}
+
+
+def _difference(connection: MySQLConnectionAbstract, queue: extensions.connection, place: _Range) -> Difference:
+    """Event by event."""
+    keys = event_keys(queue, place.tick_from, place.tick_to)
+    queued: dict[int, bytes] = {}
+    for start in range(0, len(keys), EVENTS_AT_ONCE):
+        queued |= {event.event_id: event.digest for event in read_events(queue, keys[start : start + EVENTS_AT_ONCE])}
+    stored: list[Any] = []
+    if place.first is not None and place.last is not None:
+        ends = (place.first, place.last, place.source, place.incarnation)
+        stored = _rows(connection, f"SELECT event_id, event_digest {_STORED}", *ends)
+    return Difference.between(queued, ((int(event), bytes(digest)) for event, digest in stored))
+
+
+def _total(totals: Totals) -> tuple[int, int]:
+    return sum(number for number, _ in totals.values()), sum(digest for _, digest in totals.values())
+
+
+def _database(settings: Settings) -> Database:
+    return audit_database(settings, "writer")
+
+
+def _rows(connection: MySQLConnectionAbstract, statement: str, *parameters: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall()
