@@ -1,11 +1,12 @@
 """Assembles the Dagster definitions; production, tests and the command line all call `build_definitions`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from genims_platform.orchestration.audit.assets import audited_tables
+from genims_platform.orchestration.audit.definitions import audit_definitions
+from genims_platform.orchestration.check_jobs import check_job
 from genims_platform.orchestration.closes import daily_close_job, weekly_close_job
 from genims_platform.orchestration.event_pruning import prune_job
 from genims_platform.orchestration.freshness_checks import freshness_checks
@@ -55,11 +56,11 @@ def build_definitions(
         executor_def=dg.in_process_executor,
         tags={"genims/kind": "refresh"},
     )
-    check_sources = _check_job("check_sources", "Compares the live source databases with what reports read.", checks)
-    check_freshness = _check_job(
+    check_sources = check_job("check_sources", "Compares the live source databases with what reports read.", checks)
+    check_freshness = check_job(
         "check_freshness", "Whether every hour of the window is published, the newest closed one too.", [freshness]
     )
-    check_invariants = _check_job(
+    check_invariants = check_job(
         "check_invariants",
         "Equations between the reporting tables, over the days of the daily close.",
         [*by_day, *by_month],
@@ -77,10 +78,11 @@ def build_definitions(
         (check_invariants, "30 3 * * *"),
         (weekly_close, "0 4 * * 0"),
     ]
-    return dg.Definitions(
+    jobs = [refresh, *(job for job, _ in timetable if job)]
+    reporting = dg.Definitions(
         assets=[*source_assets(tables.values(), audited), *assets],
         asset_checks=[*checks, freshness, *by_day, *by_month],
-        jobs=[refresh, *(job for job, _ in timetable if job)],
+        jobs=jobs,
         schedules=[
             hourly_schedule(refresh),
             gap_schedule(refresh, keys, partitions),
@@ -89,17 +91,5 @@ def build_definitions(
         resources={**platform_resources(settings), **(resources or {})},
         executor=dg.multiprocess_executor if settings.genims_executor == "multiprocess" else dg.in_process_executor,
     )
-
-
-def _check_job(
-    name: str, description: str, checks: Sequence[dg.AssetChecksDefinition]
-) -> UnresolvedAssetJobDefinition | None:
-    if not checks:
-        return None
-    return dg.define_asset_job(
-        name,
-        selection=dg.AssetSelection.checks(*checks),
-        description=description,
-        executor_def=dg.in_process_executor,
-        tags={"genims/kind": "maintenance"},
-    )
+    refreshing = [job.name for job in (refresh, daily_close, weekly_close) if job]
+    return dg.Definitions.merge(reporting, audit_definitions(settings, refreshing, list(tables)))

@@ -1,6 +1,6 @@
 """External assets of the audit trail: the queue of every source, and the tables that no run of ours fills on demand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -11,7 +11,9 @@ from genims_platform.orchestration.audit.tables import (
     CHECKPOINTS,
     COMPLETENESS,
     ETL_SYNC_LOG,
+    VIOLATIONS,
     AuditTable,
+    Feed,
     audit_tables,
 )
 from genims_platform.orchestration.keys import source_key
@@ -21,14 +23,13 @@ from genims_platform.settings import SOURCE_NAMES
 OWNERS = ["team:audit"]
 RETENTION_DAYS = "2555"
 
-_FED_BY_STREAM = (
-    "Filled by the relay within a second of the change; `audit_stream_job` keeps it running and reports here what it "
-    "wrote. There is nothing to materialise by hand: events that wait are delivered as soon as a relay runs."
-)
-_FED_BY_NOBODY = (
-    "Nothing writes this table yet. It exists so that the schema, its fences and its partitions are complete from the "
-    "first day; its workflow is later work."
-)
+_HOW: Mapping[Feed, str] = {
+    "stream": "Filled by the relay within a second of the change; `audit_stream_job` keeps it running and reports here "
+    "what it wrote. Nothing is materialised by hand: events that wait are delivered as soon as a relay runs.",
+    "findings": "A case for each rule that verification or reconciliation found broken. Other rules are later work.",
+    "nobody": "Nothing writes this table yet. It exists so that the schema, its fences and its partitions are complete "
+    "from the first day; its workflow is later work.",
+}
 
 
 def audited_tables() -> list[str]:
@@ -40,8 +41,7 @@ def audited_tables() -> list[str]:
 def audit_assets() -> list[dg.AssetSpec]:
     """The queues of the 13 sources, and every table of the audit database that no asset of ours computes."""
     tables = (table for table in audit_tables().values() if table.feed != "job")
-    queues = [_queue(source) for source in SOURCE_NAMES]
-    return [*queues, *(audit_spec(table, _FED_BY_STREAM if table.feed == "stream" else "") for table in tables)]
+    return [*map(_queue, SOURCE_NAMES), *(audit_spec(table, _HOW[table.feed]) for table in tables)]
 
 
 def audit_spec(table: AuditTable, how: str) -> dg.AssetSpec:
@@ -51,7 +51,7 @@ def audit_spec(table: AuditTable, how: str) -> dg.AssetSpec:
         key=key,
         deps=_upstream(table),
         group_name=table.group,
-        description=f"{table.contract.comment}\n\n{how or _FED_BY_NOBODY}",
+        description=f"{table.contract.comment}\n\n{how}",
         kinds={"mysql"},
         owners=OWNERS,
         tags={"retention_days": RETENTION_DAYS, "fed_by": table.feed},
@@ -91,4 +91,6 @@ def _upstream(table: AuditTable) -> Sequence[dg.AssetKey]:
         return [audit_key(SPINE)]
     if table.name == COMPLETENESS:
         return [*queues, audit_key(LEDGER)]
+    if table.name == VIOLATIONS:
+        return [audit_key(CHECKPOINTS), audit_key(COMPLETENESS)]
     return [audit_key(LEDGER)] if table.feed == "stream" else []

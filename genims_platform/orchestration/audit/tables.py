@@ -8,11 +8,12 @@ from typing import Literal
 from genims_platform.mysql.append_only import LEDGER, SPINE
 from genims_platform.mysql.contract import TableContract, contracts
 
-Feed = Literal["stream", "job", "nobody"]
+Feed = Literal["stream", "job", "findings", "nobody"]
 
 ETL_SYNC_LOG = "audit_etl_sync_log"
 COMPLETENESS = "audit_trail_completeness"
 CHECKPOINTS = "audit_integrity_checkpoints"
+VIOLATIONS = "compliance_violations"
 
 _GROUPS = ((10, "audit_system"), (18, "audit_data_change"), (30, "audit_compliance"))
 _LAST_STREAM_FED = 18
@@ -25,8 +26,10 @@ _WRITERS = {
         "the relay, once per ETL_AUDIT_INTERVAL; the sensor `record_refreshes`, for refreshes of reporting tables"
     ),
     COMPLETENESS: "reconciliation: `genims audit reconcile` and the job `assure_audit`",
+    VIOLATIONS: "verification and reconciliation, for what they find",
     CHECKPOINTS: "the sealer, for checkpoints; `genims audit verify` and the job `assure_audit`, for verifications",
 }
+_JOB_FED = frozenset({COMPLETENESS, CHECKPOINTS})
 _NOT_STREAMED = frozenset({"backup_recovery"})
 
 _CLASSES = {
@@ -83,6 +86,8 @@ def _tables() -> Iterator[AuditTable]:
 
 
 def _feed(number: int, name: str) -> Feed:
-    if name in (COMPLETENESS, CHECKPOINTS):
+    if name in _JOB_FED:
         return "job"
+    if name == VIOLATIONS:
+        return "findings"
     return "stream" if number <= _LAST_STREAM_FED and name not in _NOT_STREAMED else "nobody"
