@@ -1,22 +1,26 @@
 """How the data work grows: with the size of the factory group, and with the length of its history.
 
-Generates three groups in databases of their own on the servers of `genims local up` and drops them afterwards: the
-usual one, one of `--scale` times the size, and one with twice the history. Each is refreshed without Dagster, every
-measurement in a process of its own:
+Data work is what a refresh of all tables does without Dagster: read, compute, validate and load. Three factory groups
+are generated in databases of their own on the servers of `genims local up`, and dropped afterwards. Two comparisons:
 
-* months: all tables over the last `--months` closed months, usual size against larger;
-* hour: all tables for the last closed hour, usual history against twice as long; the median of three.
+* month: the last closed month, for a group and one of `--times` the size;
+* hour: the last closed hour, for a group and the same with twice the history.
 
-    python -m benchmarks.growth [--scale 4] [--history 13] [--months 12] [--json]
+Every refresh is a process of its own, whose seconds and peak memory are measured after its imports. The two groups
+take turns, so that other work on the machine slows both; the first refresh of each is not counted, of `--repeat` others
+the median is. Generating takes most of the time: about 20 minutes in all on two quiet cores.
+
+    python -m benchmarks.growth [--times 4] [--history 12] [--repeat 3] [--size 1] [--json]
 """
 
 import json
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -36,47 +40,53 @@ from genims_platform.orchestration.resources import reporting_database, utc_now
 from genims_platform.reporting.periods import Hours, midnight
 from genims_platform.reporting.publish import refresh
 from genims_platform.reporting.registry import reporting_tables
-from genims_platform.rolling_window import add_months
+from genims_platform.rolling_window import add_months, window_start
 from genims_platform.settings import SOURCE_NAMES, Settings
 from genims_platform.sources.reader import SourceReader
 
-Kind = Literal["months", "hour"]
+Kind = Literal["month", "hour"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds of data work, peak memory, and source rows read of one refresh."""
+
+    seconds: float
+    megabytes: float
+    rows_read: int
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Seconds and peak memory of the usual group and the larger one."""
+    """Medians of the usual group and the larger one, and how many times as much the larger one takes."""
 
     what: str
-    usual_seconds: float
-    larger_seconds: float
+    usual: Measurement
+    larger: Measurement
     times_the_seconds: float
-    usual_megabytes: float
-    larger_megabytes: float
     times_the_memory: float
+    times_the_rows_read: float
 
 
 def main(
-    scale: Annotated[float, typer.Option(help="Size of the larger group.")] = 4,
-    history: Annotated[int, typer.Option(min=2, help="Months of history of the usual group.")] = 13,
-    months: Annotated[int, typer.Option(min=1, help="Closed months to refresh.")] = 12,
+    times: Annotated[float, typer.Option(help="Size of the larger group, in sizes of the usual one.")] = 4,
+    history: Annotated[int, typer.Option(min=2, help="Months of history of the usual group.")] = 12,
+    repeat: Annotated[int, typer.Option(min=1, help="Refreshes of each group, of which the median counts.")] = 3,
+    size: Annotated[float, typer.Option(help="Scale of the usual group; smaller ones only show that it runs.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure how seconds and memory of the data work grow with size and history."""
     load = round(os.getloadavg()[0], 1)
     now = utc_now().replace(minute=0, second=0, microsecond=0)
-    usual = _Group("usual", Plan(scale=1, months=history, until=now))
-    larger = _Group("larger", Plan(scale=scale, months=history, until=now))
-    longer = _Group("longer", Plan(scale=1, months=2 * history, until=now))
-    with closing(usual), closing(longer):
-        hour = _compare(f"one hour, {2 * history} months of history for {history}", usual, longer, "hour", 1, now)
-        longer.close()
-        with closing(larger):
-            year = _compare(f"{months} months, {scale:g} times the size", usual, larger, "months", months, now)
+    with closing(_Group("usual", Plan(scale=size, months=history, until=now))) as usual:
+        with closing(_Group("longer", Plan(scale=size, months=2 * history, until=now))) as longer:
+            hour = _compare(f"hour, {2 * history} months of history : {history}", usual, longer, "hour", repeat, now)
+        with closing(_Group("larger", Plan(scale=times * size, months=history, until=now))) as larger:
+            month = _compare(f"closed month, scale {times * size:g} : {size:g}", usual, larger, "month", repeat, now)
     if as_json:
-        print(json.dumps({"load_average_at_start": load, "measured": [asdict(hour), asdict(year)]}, indent=2))
+        print(json.dumps({"load_average_at_start": load, "measured": [asdict(hour), asdict(month)]}, indent=2))
     else:
-        _print([hour, year], load)
+        _print([hour, month], load)
 
 
 class _Group:
@@ -86,7 +96,11 @@ class _Group:
         usual = local_settings()
         names = {f"pg_{source}_db": f"genims_growth_{name}_{source}" for source in SOURCE_NAMES}
         self.settings: Settings = usual.model_copy(update={**names, "mysql_reporting_db": f"genims_growth_{name}"})
-        generate(self.settings, plan, replace=True)
+        try:
+            generate(self.settings, plan, replace=True)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Drop the databases."""
@@ -100,39 +114,47 @@ class _Group:
             mysql.cursor().execute(f"DROP DATABASE IF EXISTS {identifier(self.settings.mysql_reporting_db)}")
 
 
-def _compare(what: str, usual: _Group, larger: _Group, kind: Kind, months: int, now: datetime) -> Growth:
-    (seconds, memory), (more_seconds, more_memory) = (_apart(g.settings, kind, months, now) for g in (usual, larger))
+def _compare(what: str, usual: _Group, larger: _Group, kind: Kind, repeat: int, now: datetime) -> Growth:
+    for group in (usual, larger):  # fills caches, and the tables that later refreshes look back at
+        _apart(group.settings, kind, now)
+    turns = [[_apart(group.settings, kind, now) for group in (usual, larger)] for _ in range(repeat)]
+    one, other = (_median(runs) for runs in zip(*turns, strict=True))
     return Growth(
-        what, seconds, more_seconds, more_seconds / seconds, memory / 1e3, more_memory / 1e3, more_memory / memory
+        what,
+        one,
+        other,
+        other.seconds / one.seconds,
+        other.megabytes / one.megabytes,
+        other.rows_read / one.rows_read,
     )
 
 
-def _apart(settings: Settings, kind: Kind, months: int, now: datetime) -> tuple[float, int]:
-    """Seconds, and peak memory in kilobytes, of a process that does nothing else."""
+def _median(runs: Sequence[Measurement]) -> Measurement:
+    return Measurement(
+        median(run.seconds for run in runs), median(run.megabytes for run in runs), max(run.rows_read for run in runs)
+    )
+
+
+def _apart(settings: Settings, kind: Kind, now: datetime) -> Measurement:
+    """One refresh, by a process that does nothing else."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(_measure, settings, kind, months, now).result()
+        return process.submit(_measure, settings, kind, now).result()
 
 
-def _measure(settings: Settings, kind: Kind, months: int, now: datetime) -> tuple[float, int]:
+def _measure(settings: Settings, kind: Kind, now: datetime) -> Measurement:
+    end = midnight(now.date().replace(day=1))
+    hours = Hours(now - timedelta(hours=1), now) if kind == "hour" else Hours(midnight(add_months(end.date(), -1)), end)
+    # As in a backfill of the window, whose months leave each other's days alone.
+    whole = None if kind == "hour" else Hours(midnight(window_start(now.date())), now)
     with closing(reporting_database(settings)) as target, closing(SourceReader(settings)) as sources:
         deploy(target, "reporting", today=now.date())
-
-        def publish(hours: Hours) -> float:
-            started = time.perf_counter()
-            for table in reporting_tables().values():
-                outcome = refresh(table, hours, sources=sources, target=target, as_of=now, lock_timeout=60)
-                if outcome.failures:
-                    raise RuntimeError(f"{table.name}: {outcome.failures[0]}")
-            return time.perf_counter() - started
-
-        hour = Hours(now - timedelta(hours=1), now)
-        if kind == "hour":
-            publish(hour)  # fills caches and what the later ones look back at
-            seconds = median(publish(hour) for _ in range(3))
-        else:
-            end: date = now.date().replace(day=1)
-            seconds = publish(Hours(midnight(add_months(end, -months)), midnight(end)))
-    return seconds, _peak_kilobytes()
+        started = time.perf_counter()
+        for table in reporting_tables().values():
+            outcome = refresh(table, hours, sources=sources, target=target, as_of=now, lock_timeout=60, whole=whole)
+            if outcome.failures:
+                raise RuntimeError(f"{table.name}: {outcome.failures[0]}")
+        seconds = time.perf_counter() - started
+        return Measurement(seconds, _peak_kilobytes() / 1e3, sum(sources.rows_read.values()))
 
 
 def _peak_kilobytes() -> int:
@@ -142,16 +164,20 @@ def _peak_kilobytes() -> int:
 
 
 def _print(measured: list[Growth], load: float) -> None:
-    table = Table(title=f"load average at start: {load}", box=None)
-    for name in ("", "usual s", "larger s", "times", "usual MB", "larger MB", "times"):
-        table.add_column(name, justify="right" if name else "left")
+    names = ("data work of all tables", "s", "larger s", "times", "MB", "larger MB", "times", "rows read, times")
+    table = Table(title=f"medians; load average at start: {load}", box=None)
+    for position, name in enumerate(names):
+        table.add_column(name, justify="right" if position else "left")
     for growth in measured:
         table.add_row(
             growth.what,
-            *(f"{seconds:.1f}" for seconds in (growth.usual_seconds, growth.larger_seconds)),
+            f"{growth.usual.seconds:.1f}",
+            f"{growth.larger.seconds:.1f}",
             f"{growth.times_the_seconds:.2f}",
-            *(f"{megabytes:.0f}" for megabytes in (growth.usual_megabytes, growth.larger_megabytes)),
+            f"{growth.usual.megabytes:.0f}",
+            f"{growth.larger.megabytes:.0f}",
             f"{growth.times_the_memory:.2f}",
+            f"{growth.times_the_rows_read:.2f}",
         )
     Console().print(table)
 
