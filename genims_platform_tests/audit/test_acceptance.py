@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 
 from genims_platform.audit.encryption.cipher import Place, decrypt
 from genims_platform.audit.encryption.keystore import key_store
+from genims_platform.audit.ledger.append import Ledger
+from genims_platform.audit.ledger.errors import AuditUnavailableError
 from genims_platform.local.servers import Engine, LocalServers
 from genims_platform.mysql.append_only import LEDGER
 from genims_platform.mysql.contract import contracts
@@ -46,20 +48,27 @@ class Delivery:
 
     trail: Trail
     relay: Running
+    reader: Ledger
 
     def rows(self, table: str, where: str = "TRUE", parameters: Sequence[Any] = ()) -> list[Row]:
         columns = [column.name for column in contracts("audit")[table].columns]
         order = "item_no" if "item_no" in columns else columns[0]
         listed = ", ".join(f"`{column}`" for column in columns)
-        found = self.trail.query(f"SELECT {listed} FROM {table} WHERE {where} ORDER BY {order}", parameters)
+        statement = f"SELECT {listed} FROM {table} WHERE {where} ORDER BY {order}"
+        try:
+            found = self.reader.query(statement, parameters)
+        except AuditUnavailableError:  # the server closes what is idle for long
+            found = self.reader.query(statement, parameters)
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def cause(self, source: str, statements: str) -> list[Trace]:
         """Run statements in one transaction of the owner of the tables; what its events left, in order."""
         captured = self.trail.sources[source]
-        before = captured.newest_event()
-        captured.execute(statements)
-        numbers = [event["event_id"] for event in captured.events(before)]
+        with captured.session() as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statements)
+            cursor.execute("SELECT pg_current_xact_id()::text")
+            (row,) = cursor.fetchall()
+        numbers = [event["event_id"] for event in captured.events() if event["xid"] == row[0]]
         assert numbers, "nothing was captured"
         return [self.trace(source, number) for number in numbers]
 
@@ -95,8 +104,8 @@ def delivery(
     folder = tmp_path_factory.mktemp("acceptance")
     with made_trail(settings, engine, servers, folder, SOURCES) as made:
         own = replace(made, settings=made.settings.model_copy(update={"audit_fingerprint_seconds": 1}))
-        with running(own) as relay:
-            yield Delivery(own, relay)
+        with running(own) as relay, closing(own.ledger()) as reader:
+            yield Delivery(own, relay, reader)
 
 
 def subset(row: Row, **expected: Any) -> None:
@@ -110,9 +119,7 @@ def account(name: str, limit: str = "100.10") -> str:
     )
 
 
-def test_a_credit_limit_is_in_four_tables_under_one_number(
-    delivery: Delivery, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_credit_limit_is_in_four_tables_under_one_number(delivery: Delivery) -> None:
     delivery.cause("crm", account("ACC-U"))
 
     (trace,) = delivery.cause("crm", f"{CONTEXT} UPDATE accounts SET credit_limit = 250.00 WHERE account_id = 'ACC-U'")
@@ -143,8 +150,6 @@ def test_a_credit_limit_is_in_four_tables_under_one_number(
     subset(money, old_amount=Decimal("100.10"), new_amount=Decimal(250), amount_difference=Decimal("149.90"))
     for row in (change, customer, money):
         subset(row, audit_sequence=trace.sequence, batch_no=trace.ledger["batch_no"], **ACTOR)
-    took: datetime = trace.ledger["recorded_at"]
-    record_property("milliseconds", (took - trace.ledger["audit_timestamp"]).total_seconds() * 1000)
 
 
 def test_insert_and_delete_keep_the_whole_row(delivery: Delivery) -> None:
