@@ -98,14 +98,12 @@ def reconcile_sequence(settings: Settings) -> Comparison | None:
 def _reconcile(settings: Settings, source: str, check: CheckType) -> list[Comparison]:
     database = _database(settings)
     try:
-        with (
-            database.connection() as connection,
-            closing(connect(settings.audit_relay(source), autocommit=True)) as queue,
-        ):
-            found: list[Comparison] = []
-            for place in _ranges(connection, source, check, settings.audit_queue_keep_days):
-                found += _compare(connection, queue, place, check)
-            return found
+        with database.connection() as connection:
+            places = list(_ranges(connection, source, check, settings.audit_queue_keep_days))
+            if not places:
+                return []
+            with closing(connect(settings.audit_relay(source), autocommit=True)) as queue:
+                return [found for place in places for found in _compare(connection, queue, place, check)]
     except psycopg2.errors.UndefinedFunction:
         raise ReconciliationError(
             f"{source}: capture has no audit.reconcile; run `genims audit install --source {source}`"

@@ -49,6 +49,7 @@ class Attacker:
     def close(self) -> None:
         """Remove what was kept."""
         self.run(f"DROP DATABASE {self._kept}")
+        shutil.rmtree(self._kept_worm)
         self._administration.__exit__(None, None, None)
         self.database.close()
 

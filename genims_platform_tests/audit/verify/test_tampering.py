@@ -21,9 +21,10 @@ def attacker(trail: Trail) -> Generator[Attacker]:
 def tampered(attacker: Attacker, manipulation: Manipulation) -> Verification:
     """What the verifier says after one manipulation; the trail is as it was afterwards."""
     try:
-        attacker.unfence(manipulation.tables)
+        if manipulation.unfence:
+            attacker.unfence(manipulation.tables)
         manipulation.act(attacker)
-        if manipulation.refence:
+        if manipulation.unfence and manipulation.refence:
             attacker.fence(manipulation.tables)
         return verify(attacker.trail.settings, Scope.parse("full"))
     finally:

@@ -163,11 +163,12 @@ class Trail:
         is_last_part: bool = True,
         entries: Sequence[Entry] | None = None,
         recorded_at: datetime | None = None,
+        upto: int | None = None,
     ) -> Batch:
-        """Append a batch of a source; `entries` instead of routed events where a faulty writer is played."""
+        """Append a batch of a source, by default of one tick more; `entries` instead of routed events where a faulty writer is played."""
         done, until, part = self.ticks.get(source, (0, 0, -1))
         if done == until:  # the last range is delivered whole
-            until, part = until + 1, -1
+            until, part = upto or until + 1, -1
         span = Span(source, 1, done, until, bytes([1]) * 16, part + 1, is_last_part)
         self.ticks[source] = (until, until, -1) if is_last_part else (done, until, part + 1)
         routed = [self.router.route(source, 1, found) for found in events] if entries is None else list(entries)
