@@ -21,9 +21,11 @@ from genims_platform.audit.database import audit_database
 from genims_platform.audit.policy import audit_policy
 from genims_platform.commands.audit_init import init
 from genims_platform.commands.audit_keys import app as keys
+from genims_platform.commands.audit_reconcile import reconcile
 from genims_platform.commands.audit_relay import relay
 from genims_platform.commands.audit_seal import seal
 from genims_platform.commands.audit_source import app as source_app
+from genims_platform.commands.audit_trace import trace_row
 from genims_platform.commands.audit_verify import verify_trail
 from genims_platform.commands.console import (
     Exit,
@@ -41,7 +43,9 @@ app = typer.Typer(help="The audit trail: capture of every change in the source d
 app.command()(init)
 app.command()(relay)
 app.command()(seal)
+app.command("trace")(trace_row)
 app.command("verify")(verify_trail)
+app.command()(reconcile)
 app.add_typer(keys, name="keys")
 app.add_typer(source_app, name="source")
 
