@@ -65,7 +65,7 @@ class Run:
 
 
 @contextmanager
-def attacked(stage: Stage, seed: int, *, rate: float = 40) -> Generator[Run]:
+def attacked(stage: Stage, seed: int, *, rate: float = 15) -> Generator[Run]:
     """A relay that delivers what applications write during the block."""
     with stage.workload(rate=rate) as workload:
         run = Run(stage, workload, seed)

@@ -244,7 +244,7 @@ class Stage:
         return self.genims("audit", "relay", *chosen, *options, **environment)
 
     @contextmanager
-    def workload(self, seconds: float = 600, rate: float = 40, **options: str | float) -> Generator[Program]:
+    def workload(self, seconds: float = 1800, rate: float = 15, **options: str | float) -> Generator[Program]:
         """Applications that write until the block ends, or for `seconds`."""
         history = self.folder / f"history-{len(self.histories)}.jsonl"
         self.histories.append(history)
@@ -252,7 +252,7 @@ class Stage:
             "seconds": seconds,
             "rate": rate,
             "seed": len(self.histories),
-            "bulk_rows": 300,
+            "bulk_rows": 120,
             "writers": 8,
             **options,
         }
@@ -358,8 +358,13 @@ def _environment() -> dict[str, str]:
 
 @contextmanager
 def stage(engine: Engine) -> Generator[Stage]:
-    made = Stage(engine)
+    # The servers are detached, so a test session that is told to end must get the chance to stop them.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield made
+        made = Stage(engine)
+        try:
+            yield made
+        finally:
+            made.close()
     finally:
-        made.close()
+        signal.signal(signal.SIGTERM, before)

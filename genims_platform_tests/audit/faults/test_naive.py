@@ -14,7 +14,7 @@ def naive(stage: Stage, kind: str, *options: str) -> Program:
 
 def test_nothing_is_found_in_a_whole_trail(fresh: Stage) -> None:
     relay = naive(fresh, "ranges")
-    with fresh.workload() as workload:
+    with fresh.workload(rate=40) as workload:
         assert workload.wait(4) is None
     verdict = fresh.check()
 
@@ -35,7 +35,7 @@ def test_a_relay_that_goes_by_numbers_loses_events(fresh: Stage) -> None:
 
 def test_a_relay_with_a_cursor_of_its_own_repeats_events(fresh: Stage) -> None:
     relay = naive(fresh, "cursor-file", "--die-after", "8")
-    with fresh.workload() as workload:
+    with fresh.workload(rate=40) as workload:
         assert relay.wait(20) == -9
         again = naive(fresh, "cursor-file", "--seconds", "30")
         assert workload.wait(1) is None
