@@ -75,7 +75,7 @@ def _completeness(settings: Settings) -> dg.AssetsDefinition:
             done.append(whole)
         gaps = {f"{found.check_type} {found.name}": _difference(found) for found in done if found.gap_found}
         recorded = record_comparisons(
-            settings, [found.row() for found in done], gaps, operator=OPERATOR, run_id=context.run_id
+            settings, [found.row() for found in done], gaps, operator=OPERATOR, run_id=context.run.run_id
         )
         yield dg.MaterializeResult(
             asset_key=key,
@@ -143,7 +143,7 @@ def _checkpoints(settings: Settings) -> dg.AssetsDefinition:
             done,
             operator=OPERATOR,
             version=version("genims-platform")[:32],
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
         yield dg.MaterializeResult(
             asset_key=key,

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 import dagster as dg
 
 from genims_platform.audit.relay.figures import RelayResult, Report
-from genims_platform.audit.relay.service import Relay
+from genims_platform.audit.relay.service import LeaderExistsError, Relay
 from genims_platform.mysql.append_only import SPINE
 from genims_platform.orchestration.audit.keys import audit_key
 from genims_platform.orchestration.audit.runs import DRAIN_TAG, FIRST, SECOND, STREAM_TAG
@@ -114,8 +114,12 @@ class _Delivery:
             self._stop.set()
             wait([outcome], timeout=STOP_SECONDS)
             self._tell(last=True)
-        result = outcome.result(timeout=0)
-        self._context.log.info(f"{result}")
+        try:
+            result = outcome.result(timeout=0)
+        except LeaderExistsError as error:
+            self._context.log.info(f"nothing to do: {error}")
+        else:
+            self._context.log.info(f"{result.events:,} events in {result.batches:,} batches delivered")
 
     def _tell(self, *, last: bool) -> None:
         """Count what the relay reports, and record a materialisation for each table that is due."""
