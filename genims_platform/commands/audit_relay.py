@@ -1,10 +1,7 @@
 """`genims audit relay`: deliver events to the audit database."""
 
 import os
-import signal
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, NoReturn
 
@@ -24,6 +21,7 @@ from genims_platform.commands.console import (
     friendly_errors,
     print_json,
 )
+from genims_platform.commands.signals import stopped_by_signals
 from genims_platform.settings import SOURCE_NAMES
 
 STOP_SECONDS = 4.5
@@ -68,8 +66,11 @@ def relay(
         )
         try:
             delivered(settings)
-            with _stopped_by_signals() as stop:
+            ended = threading.Event()
+            with stopped_by_signals() as stop:
+                threading.Thread(target=_end_in_time, args=(stop, ended), daemon=True).start()
                 result = service.run(stop, seconds=seconds, once=once)
+                ended.set()
         except LeaderExistsError as error:
             _leave("refused", error, Exit.REFUSED)
         except (NotBegunError, TrailNotSetUpError) as error:
@@ -79,27 +80,11 @@ def relay(
     _end(result, once=once)
 
 
-@contextmanager
-def _stopped_by_signals() -> Generator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; if what waits for it hangs, the process ends all the same."""
-    stop = threading.Event()
-
-    def end_in_any_case() -> None:
-        # A half-sent batch is rolled back by the server.
+def _end_in_time(stop: threading.Event, ended: threading.Event) -> None:
+    """End the process if it hangs in a server's answer after it was told to stop; that server rolls back."""
+    stop.wait()
+    if not ended.wait(STOP_SECONDS):
         os._exit(Exit.DONE)
-
-    def ask_to_stop(_number: int, _frame: object) -> None:
-        stop.set()
-        timer = threading.Timer(STOP_SECONDS, end_in_any_case)
-        timer.daemon = True
-        timer.start()
-
-    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _print(report: Report) -> None:

@@ -1,7 +1,8 @@
 """From events to what will be stored, with the keys of the persons they are about; what fails to map is kept too."""
 
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from genims_platform.audit.capture.queue import Event
@@ -12,9 +13,10 @@ from genims_platform.audit.policy import AuditPolicy
 from genims_platform.audit.routing.bulk import BulkGroup
 from genims_platform.audit.routing.errors import CipherError, UnstorableEventError
 from genims_platform.audit.routing.quarantine import bare_quarantined, quarantine_subject, quarantined
-from genims_platform.audit.routing.router import Router
+from genims_platform.audit.routing.router import OWNER_ROLES, Router, Unclassified
 
 _NO_KEYS = SubjectCipher({})
+_logger = logging.getLogger(__name__)
 
 
 class MappingUnavailableError(ConnectionError):
@@ -39,12 +41,18 @@ class _Poison:
 
 
 class Mapper:
-    """Maps the events of one source. One thread maps; another may condemn and pardon meanwhile."""
+    """Maps the events of one source. One thread maps; another may condemn and pardon meanwhile.
 
-    def __init__(self, source: str, policy: AuditPolicy, keys: KeyStore, bulk_rows: int) -> None:
+    `owners` are further database roles whose members have power over audited tables.
+    """
+
+    def __init__(
+        self, source: str, policy: AuditPolicy, keys: KeyStore, bulk_rows: int, owners: Iterable[str] = ()
+    ) -> None:
         self._source = source
         self._keys = keys
-        self._router = Router(policy, _NO_KEYS, bulk_rows)
+        self._router = Router(policy, _NO_KEYS, bulk_rows, owner_roles=OWNER_ROLES.union(owners))
+        self._reported: set[Unclassified] = set()
         self._poison: dict[int, _Poison] = {}
         self._lock = threading.Lock()
 
@@ -94,7 +102,17 @@ class Mapper:
             entries.append(self._quarantined(incarnation, event))
             count += 1
         self._router.cipher = _NO_KEYS
+        self._report_unclassified()
         return Mapped(entries, count)
+
+    def _report_unclassified(self) -> None:
+        for found in sorted(self._router.unclassified - self._reported, key=str):
+            name = f"{found.source}.{found.table}"
+            if found.column is None:
+                _logger.warning("UNCLASSIFIED_TABLE: %s is in no list of the audit policy", name)
+            else:
+                _logger.warning("UNCLASSIFIED_COLUMN: %s.%s is in no list of the audit policy", name, found.column)
+            self._reported.add(found)
 
     def _quarantined(self, incarnation: int, event: Event) -> Entry:
         poison = self._poison[event.event_id]

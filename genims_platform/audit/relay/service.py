@@ -30,8 +30,9 @@ __all__ = ["LeaderExistsError", "NotBegunError", "Relay", "RelayResult", "Report
 REPORT_SECONDS = 1.0
 IDLE_RECORD_SECONDS = 300
 HANDOVER_SECONDS = 60
-"""A run that finds no successor goes on for so long before it looks again."""
+"""A run that is over and finds no successor goes on, and says so this often."""
 
+_SUCCESSOR_SECONDS = 1.0
 _TURN_SECONDS = 0.25
 _STANDBY_TURN_SECONDS = 0.05
 _HEAD_SECONDS = 0.5
@@ -180,7 +181,16 @@ class _Run:
             own.audit_bulk_rows,
         )
         policy = audit_policy()
-        mappers = {source: Mapper(source, policy, keys, own.audit_bulk_rows) for source in self._sources}
+        mappers = {
+            source: Mapper(
+                source,
+                policy,
+                keys,
+                own.audit_bulk_rows,
+                owners={own.source_primary(source).user, own.audit_install(source).user},
+            )
+            for source in self._sources
+        }
         feeds = {
             source: Feed(
                 SourceReader(source, own.audit_relay(source), self._passing),
@@ -219,8 +229,8 @@ class _Run:
     ) -> RelayResult:
         began = time.monotonic()
         end = None if seconds is None else began + seconds
-        drained = False
-        leads = False
+        drained = leads = False
+        next_warning = began
         next_report = began + REPORT_SECONDS
         next_record = began + self._settings.etl_audit_interval
         races = 0
@@ -244,8 +254,10 @@ class _Run:
             if end is not None and now >= end:
                 if not handover or self._successor_waits() or now >= began + 2 * (seconds or 0):
                     break
-                end = now + HANDOVER_SECONDS
-                _logger.warning("no other relay waits to take over; this one goes on for %s s", HANDOVER_SECONDS)
+                end = now + _SUCCESSOR_SECONDS
+                if now >= next_warning:
+                    next_warning = now + HANDOVER_SECONDS
+                    _logger.warning("the time of this relay is over, but no other one waits to take over")
             leads = self._still_leads(lost=self._writer.lost_races > races)
         self._finish(ledger)
         return self._result(drained=drained)
