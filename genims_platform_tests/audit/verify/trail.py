@@ -165,7 +165,10 @@ class Trail:
         recorded_at: datetime | None = None,
         upto: int | None = None,
     ) -> Batch:
-        """Append a batch of a source, by default of one tick more; `entries` instead of routed events where a faulty writer is played."""
+        """Append a batch of a source, by default of one tick more.
+
+        `entries` stand instead of routed events where a faulty writer is played.
+        """
         done, until, part = self.ticks.get(source, (0, 0, -1))
         if done == until:  # the last range is delivered whole
             until, part = upto or until + 1, -1
