@@ -313,6 +313,7 @@ def test_rights_of_portal_users(delivery: Delivery) -> None:
 def test_rights_in_postgresql(delivery: Delivery) -> None:
     captured = delivery.trail.sources["crm"]
     role = f"{captured.database}_auditor"
+    owner = captured.settings.source_primary("crm").user
     delivery.relay.wait_for(
         lambda: bool(delivery.rows(LEDGER, "source_db = 'crm' AND operation_type = 'FINGERPRINT'")), "no fingerprint"
     )
@@ -321,12 +322,17 @@ def test_rights_in_postgresql(delivery: Delivery) -> None:
         cursor.execute(f"GRANT SELECT ON accounts TO {role}")
         try:
             trace = delivery.found("permission_changes", "grantee = %s AND permission_type = 'ACL'", (role,))
+            cursor.execute(f"GRANT {owner} TO {role}")
+            member = "source_db = 'crm' AND grantee = %s AND permission_type = 'MEMBER'"
+            elevated = delivery.found("permission_changes", member, (role,))
         finally:
             cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
     subset(trace.only("permission_changes"), new_permission="r", grantee_type="DB_ROLE", is_elevation=1)
     subset(trace.only("permission_changes"), permission_resource="relation public.accounts", old_permission=None)
     subset(trace.only("database_changes"), detected_by="FINGERPRINT", object_name="relation public.accounts")
+    subset(elevated.only("permission_changes"), permission_resource=owner, new_permission="member", is_elevation=1)
+    subset(elevated.only("security_events"), event_type="PRIVILEGE_ELEVATION", event_severity="HIGH")
     assert re.search(rf"\b{role}=r/", trace.only("database_changes")["new_definition"])
 
 
@@ -354,7 +360,7 @@ def test_configuration(delivery: Delivery) -> None:
     )
 
 
-def test_structure_of_a_source(delivery: Delivery) -> None:
+def test_structure_of_a_source(delivery: Delivery, caplog: pytest.LogCaptureFixture) -> None:
     captured = delivery.trail.sources["erp"]
     delivery.relay.wait_for(
         lambda: bool(delivery.rows(LEDGER, "source_db = 'erp' AND operation_type = 'FINGERPRINT'")), "no fingerprint"
@@ -372,6 +378,13 @@ def test_structure_of_a_source(delivery: Delivery) -> None:
         detected_by="FINGERPRINT",
         affects_audit=0,
     )
+    (inserted,) = delivery.cause(
+        "erp",
+        "INSERT INTO materials (material_id, material_code, material_name, material_type, base_unit_of_measure, "
+        "colour_code) VALUES ('MAT-C', 'MAT-C', 'Paint', 'raw', 'L', 'RAL 5002')",
+    )
+    assert json.loads(inserted.only("data_change_audit")["new_value"])["colour_code"] == "RAL 5002"
+    assert "UNCLASSIFIED_COLUMN: erp.materials.colour_code" in caplog.text
 
 
 def test_security_events(delivery: Delivery) -> None:
