@@ -21,10 +21,12 @@ from genims_platform.audit.database import audit_database
 from genims_platform.audit.policy import audit_policy
 from genims_platform.commands.audit_init import init
 from genims_platform.commands.audit_keys import app as keys
+from genims_platform.commands.audit_quarantine import app as quarantine
 from genims_platform.commands.audit_reconcile import reconcile
 from genims_platform.commands.audit_relay import relay
 from genims_platform.commands.audit_seal import seal
 from genims_platform.commands.audit_source import app as source_app
+from genims_platform.commands.audit_status import status
 from genims_platform.commands.audit_trace import trace_row
 from genims_platform.commands.audit_verify import verify_trail
 from genims_platform.commands.console import (
@@ -42,12 +44,14 @@ from genims_platform.settings import SOURCE_NAMES
 app = typer.Typer(help="The audit trail: capture of every change in the source databases.", no_args_is_help=True)
 app.command()(init)
 app.command()(relay)
+app.command()(status)
 app.command()(seal)
 app.command("trace")(trace_row)
 app.command("verify")(verify_trail)
 app.command()(reconcile)
 app.add_typer(keys, name="keys")
 app.add_typer(source_app, name="source")
+app.add_typer(quarantine, name="quarantine")
 
 Sources = Annotated[
     list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; repeatable. Default: all 13.")
