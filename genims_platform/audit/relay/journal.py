@@ -79,6 +79,12 @@ class Journal:
             new = [batch for batch in batches if newest is None or int(str(batch["batch_no"])) > newest]
             self._write([_line(batch) for batch in new])
 
+    def catch_up(self, head: Head) -> None:
+        """Add what was committed up to `head`, by whomever."""
+        with self._locked():
+            self._refresh()
+            self._copy(head.batch_no)
+
     def _compare(self, head: Head, line: Mapping[str, Any]) -> None:
         number, digest = int(line["batch_no"]), str(line["batch_hash"])
         stored = self._ledger.query(f"SELECT batch_hash FROM {SPINE} WHERE batch_no = %s", (number,))  # noqa: S608

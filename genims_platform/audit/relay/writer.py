@@ -237,6 +237,7 @@ class Writer:
         try:
             appender.record([fact])
             self.head = self._ledger.head()
+            self._note(())
         except BusyError:
             self._discard()
             return False
@@ -345,7 +346,7 @@ class Writer:
         self.head = prepared.head
         self._committed(prepared, time.time())
         self._passing("before_journal")
-        self._note(prepared)
+        self._note(prepared.batches)
         self._backoff.succeeded()
         self._lost_in_a_row, self._lost_at, self.failing_since, self.problem = 0, None, None, None
         self._one_at_a_time = max(0, self._one_at_a_time - 1)
@@ -366,11 +367,15 @@ class Writer:
             return nullcontext(True)
         return self._ledger.lock(LOCK, LOCK_SECONDS)
 
-    def _note(self, prepared: _Prepared) -> None:
-        if self._journal is None:
+    def _note(self, batches: Sequence[Batch]) -> None:
+        """Bring the journal up to the head; `batches` are those that this relay wrote last."""
+        if self._journal is None or self.head is None:
             return
         try:
-            self._journal.append([batch.spine for batch in prepared.batches])
+            if batches:
+                self._journal.append([batch.spine for batch in batches])
+            else:
+                self._journal.catch_up(self.head)
         except (OSError, LedgerError) as error:
             # What is missing is copied from the database by the next note.
             self.warning = f"the journal could not be written: {error}"

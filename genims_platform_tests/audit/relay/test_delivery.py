@@ -38,7 +38,8 @@ def test_every_event_of_three_sources_arrives_once_and_in_order(trail_of_three: 
     with erp.session() as connection, connection, connection.cursor() as cursor:
         lines = "".join(f"C{number}\tC{number}\tcopied\traw\tEA\n" for number in range(300))
         cursor.copy_expert(
-            "COPY materials (material_id, material_code, material_name, material_type, base_unit_of_measure) FROM STDIN",
+            "COPY materials (material_id, material_code, material_name, material_type, base_unit_of_measure) "
+            "FROM STDIN",
             io.StringIO(lines),
         )
     hcm.execute(EMPLOYEE, {"id": "E1"})
@@ -84,7 +85,8 @@ def test_a_bulk_is_recorded_at_its_last_event_with_a_sample(trail_of_three: Trai
     trail.deliver()
 
     ((rows, sample, sequence),) = trail.query(
-        "SELECT rows_affected, data_sample, audit_sequence FROM bulk_operation_audit WHERE data_sample LIKE '[\"B1\",%%'"
+        "SELECT rows_affected, data_sample, audit_sequence FROM bulk_operation_audit "
+        "WHERE data_sample LIKE '[\"B1\",%%'"
     )
     assert rows == 1500
     assert sample.count("B") == 20

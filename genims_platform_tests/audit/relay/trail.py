@@ -127,15 +127,25 @@ def running(trail: Trail, **options: Any) -> Generator["Running"]:
 class Running:
     """A relay in a thread."""
 
-    def __init__(self, trail: Trail, **options: Any) -> None:
+    def __init__(self, trail: Trail, *, seconds: float | None = None, **options: Any) -> None:
         self.reports: list[Report] = []
         self.result: RelayResult | None = None
         self.error: BaseException | None = None
         self._trail = trail
+        self._seconds = seconds
         self._stop = threading.Event()
         self._relay = Relay(trail.settings, sources=tuple(trail.sources), report=self.reports.append, **options)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    @property
+    def delivered(self) -> int:
+        """Events that it said it delivered."""
+        return self.reports[-1].total_events if self.reports else 0
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
 
     def wait_for(self, condition: Callable[[], bool], complaint: str) -> None:
         wait_until(lambda: self.error is not None or condition(), PATIENCE, complaint)
@@ -155,6 +165,6 @@ class Running:
 
     def _run(self) -> None:
         try:
-            self.result = self._relay.run(self._stop)
+            self.result = self._relay.run(self._stop, seconds=self._seconds)
         except BaseException as error:
             self.error = error
