@@ -29,7 +29,7 @@ from psycopg2 import extensions
 
 from genims_platform_tests.audit.faults import hashing
 from genims_platform_tests.audit.faults.addresses import Addresses, read
-from genims_platform_tests.audit.faults.stored_values import Keys, differences
+from genims_platform_tests.audit.faults.stored_values import Keys, differences, parsed
 
 SPINE, LEDGER, CHANGES = "audit_sequence_manager", "system_audit_log", "data_change_audit"
 # The order of leaves: by number of the table in the specification.
@@ -459,7 +459,11 @@ def _plain(value: Any) -> Any:
 
 
 def _fingerprint(image: str | None) -> bytes | None:
-    return None if image is None else sha256(image.encode()).digest()
+    """A row as it was, whatever columns without a value were added to its table."""
+    if image is None:
+        return None
+    values = {column: value for column, value in parsed(image).items() if value is not None}
+    return sha256(json.dumps(values, sort_keys=True).encode()).digest()
 
 
 def main() -> None:

@@ -279,6 +279,12 @@ class Stage:
         self.broken = self.broken or not verdict["clean"]
         return verdict
 
+    def assert_clean(self) -> dict[str, Any]:
+        """The verdict, in which nothing may be wrong and nothing may be left out of delivery or mapping."""
+        verdict = self.check(120)
+        assert verdict["clean"], json.dumps(verdict, indent=1)
+        return verdict
+
     def kill_mysql(self) -> None:
         """SIGKILL, and nothing else: what was not in a file is gone."""
         self._kill(self.mysql)

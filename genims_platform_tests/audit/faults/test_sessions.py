@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Generator
+from uuid import uuid4
 
 import psycopg2
 import pytest
 from psycopg2 import errors, extensions
 
 from genims_platform.local.process import wait_until
+from genims_platform_tests.audit.faults.run import STALL_SECONDS
 from genims_platform_tests.audit.faults.stage import Stage
 
 pytestmark = pytest.mark.fault
@@ -26,10 +28,12 @@ MATERIAL = (
 def delivering(trail: Stage) -> Generator[Stage]:
     """A trail with a relay at work; it is checked in the end."""
     relay = trail.relay()
+    key = f"start {uuid4()}"
+    trail.execute("crm", ACCOUNT, {"id": key})
+    wait_until(lambda: arrived(trail, key), STALL_SECONDS, "the relay does not begin")
     yield trail
     assert relay.running, relay.tail()
-    verdict = trail.check(60)
-    assert verdict["clean"], verdict
+    trail.assert_clean()
 
 
 def arrived(stage: Stage, key: str) -> bool:
@@ -129,8 +133,9 @@ def test_values_of_every_type_arrive_as_they_are(delivering: Stage) -> None:
     delivering.execute("crm", ACCOUNT, {"id": "T-1"})
     values = {name: value for name, (_, value) in ODD_COLUMNS.items()}
     setting = ", ".join(f"{name} = %({name})s" for name in values)
+    cleared = ", ".join(f"{name} = NULL" for name in values)
     delivering.execute("crm", f"UPDATE accounts SET {setting} WHERE account_id = 'T-1'", values)
-    delivering.execute("crm", f"UPDATE accounts SET {', '.join(f'{name} = NULL' for name in values)}, notes = ''")
+    delivering.execute("crm", f"UPDATE accounts SET {cleared} WHERE account_id = 'T-1'")
     delivering.execute("crm", f"UPDATE accounts SET {setting} WHERE account_id = 'T-1'", values)
     delivering.execute("crm", "DELETE FROM accounts WHERE account_id = 'T-1'")
     delivering.execute("crm", ACCOUNT, {"id": "T-2"})
