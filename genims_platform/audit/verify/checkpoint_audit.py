@@ -56,6 +56,8 @@ class CheckpointAudit:
         self, folder: CheckpointFolder | None, keys: Mapping[str, Ed25519PublicKey] | None, interval: int
     ) -> None:
         self._folder, self._keys, self._interval = folder, keys, interval
+        # Listed before the trail is read: what is sealed meanwhile would look like batches that were cut off.
+        self._files = {name: folder.numbers(name) for name in folder.instances()} if folder else {}
         self._instance: str | None = None
         self._known: dict[int, Checkpoint] = {}
         self._pending: list[Checkpoint] = []
@@ -74,7 +76,7 @@ class CheckpointAudit:
 
     def without_spine(self) -> Iterator[Finding]:
         """Checkpoints of a trail of which nothing is left."""
-        for instance in self._folder.instances() if self._folder else ():
+        for instance in self._files:
             sentence = f"the trail is empty, but there are checkpoints of {instance}"
             yield Finding("V10", None, 1, SPINE, sentence)
 
@@ -84,8 +86,7 @@ class CheckpointAudit:
         """Read the checkpoints that cover batch `first` or later ones, check them, and compare them with MySQL."""
         if self._folder is None:
             return
-        instances = self._folder.instances()
-        self._instance = _genesis_instance(connection) or (instances[0] if len(instances) == 1 else None)
+        self._instance = _genesis_instance(connection) or (next(iter(self._files)) if len(self._files) == 1 else None)
         if self._instance is None:
             sentence = "the genesis does not say whose checkpoints to look for"
             yield Finding("V12", 0, 1, LEDGER, sentence)
@@ -99,9 +100,7 @@ class CheckpointAudit:
             yield Finding("V10", head.batch_no + 1, head.last_sequence + 1, SPINE, sentence)
 
     def _read(self, first: int) -> Iterator[Finding]:
-        assert self._folder is not None  # noqa: S101
-        assert self._instance is not None  # noqa: S101
-        files = self._folder.numbers(self._instance)
+        files = self._files.get(self._instance or "", {})
         chain: SignatureChain | None = None
         before: Checkpoint | None = None
         for number, paths in files.items():
@@ -155,7 +154,7 @@ class CheckpointAudit:
                 yield Finding("V12", original.batch_no, original.last_sequence + 1, _TABLE, sentence)
 
     def _read_newer(self, number: int) -> None:
-        """Take in checkpoints that were written after the others were read, which MySQL already knows of."""
+        """Take in checkpoints that were written after the others were listed, which MySQL already knows of."""
         assert self._folder is not None  # noqa: S101
         assert self._instance is not None  # noqa: S101
         newest = max(self._known, default=0)
