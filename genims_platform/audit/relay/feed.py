@@ -28,6 +28,7 @@ IDLE_BATCH_SECONDS = 3600
 _STORED_BYTES = 4 << 20
 _PAYLOAD_BYTES = 16 << 20
 _ROTATION_SECONDS = 3600
+_PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -298,6 +299,12 @@ class Feed(threading.Thread):
     def _look(self, position: _Position) -> None:
         """Look for events after the position; wait if there are none."""
         self._care()
+        with self._changed:
+            # A tick that is made while parts still wait would not cover what is committed until they are taken.
+            if not self._changed.wait_for(lambda: not self._offered or self._overtaken(), _PATIENCE_SECONDS):
+                return
+            if self._overtaken():
+                return
         tick = self._reader.newest_tick()
         found = self._reader.range(position.tick, tick) if tick > position.tick else None
         if found is not None and (found.keys or self._idle_too_long()):

@@ -29,7 +29,7 @@ from genims_platform.audit.relay.journal import Journal
 from genims_platform.audit.relay.mapping import Mapper
 from genims_platform.audit.relay.polling import Backoff
 
-_PIPELINED_EVENTS = 100
+_PIPELINED_EVENTS = 500
 """From this many on, the next batches are built while these are written; fewer gain more by being written together."""
 
 _LOST_IN_A_ROW = 3

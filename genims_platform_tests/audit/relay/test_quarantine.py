@@ -13,7 +13,7 @@ ACCOUNT = "INSERT INTO accounts (account_id, account_number, account_name) VALUE
 def statuses(trail: Trail, keys: tuple[str, ...]) -> list[tuple[str | None, str]]:
     marks = ", ".join(["%s"] * len(keys))
     return trail.query(
-        f"SELECT primary_key_value, status FROM system_audit_log WHERE primary_key_value IN ({marks}) "  # noqa: S608
+        f"SELECT primary_key_value, status FROM system_audit_log WHERE primary_key_value IN ({marks}) "
         "ORDER BY audit_sequence",
         keys,
     )
