@@ -35,7 +35,7 @@ def test_an_intact_trail_passes_every_check_and_is_verified_and_reconciled(
 ) -> None:
     trail.change("waits")
     waiting = run(definitions, audit_instance, "check_audit")
-    assert waiting[queue_key(SOURCE), BACKLOG].metadata["events"].value > 0
+    assert waiting[queue_key(SOURCE), BACKLOG].metadata["events"].value not in (None, 0)
     assert not waiting[queue_key("mes"), BACKLOG].passed  # never opened
     assert not waiting[audit_key(ETL_SYNC_LOG), LATENCY].passed  # no relay has recorded anything
 

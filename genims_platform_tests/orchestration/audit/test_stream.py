@@ -73,7 +73,7 @@ def test_a_streaming_run_delivers_and_records_each_touched_table_once(
     # A row about delivery itself may stand between those of the source.
     assert (metadata["first_sequence"], metadata["last_sequence"], metadata["rows"]) == numbers
     assert metadata["run_id"] == result.run_id
-    assert metadata["latency_p99_ms"] >= 0
+    assert isinstance(metadata["latency_p99_ms"], int)
 
 
 def test_a_killed_run_loses_nothing_and_the_sensor_requests_another(
