@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from genims_platform.audit.relay.failpoints import Step
 from genims_platform_tests.audit.faults.proxy import Proxy
-from genims_platform_tests.audit.faults.run import Run
+from genims_platform_tests.audit.faults.run import STALL_SECONDS, Run
 
 Fault = Callable[[Run], None]
 
@@ -19,13 +19,14 @@ def kill_relay(run: Run) -> None:
     run.progress()
 
 
-def kill_relay_at(step: Step) -> Fault:
-    """The relay kills itself at one step of its work."""
+def kill_relay_at(*steps: Step) -> Fault:
+    """Relays that kill themselves at a step of their work, one after another."""
 
     def inject(run: Run) -> None:
-        run.restart(AUDIT_FAILPOINT=f"{step}:{run.random.randint(2, 5)}")
-        code = run.relay.wait(60)
-        assert code == -signal.SIGKILL, f"it ended with {code} instead of dying at {step}:\n{run.relay.tail()}"
+        for step in steps:
+            run.restart(AUDIT_FAILPOINT=f"{step}:{run.random.randint(2, 5)}")
+            code = run.relay.wait(STALL_SECONDS)
+            assert code == -signal.SIGKILL, f"it ended with {code} instead of dying at {step}:\n{run.relay.tail()}"
         run.restart()
         run.progress()
 

@@ -1,53 +1,54 @@
 """Whatever is killed, stopped or cut off, and whenever: every event arrives once, unchanged and in order."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 
-from genims_platform_tests.audit.faults.injections import FAULTS
+from genims_platform.audit.relay.failpoints import Step
+from genims_platform_tests.audit.faults.injections import FAULTS, Fault, kill_relay, kill_relay_at
 from genims_platform_tests.audit.faults.run import attacked
 from genims_platform_tests.audit.faults.soak import soak, table
 from genims_platform_tests.audit.faults.stage import Stage
 
 pytestmark = pytest.mark.fault
 
-KILLED_AT = [name for name in FAULTS if name.startswith("relay killed ")]
 OTHERS = [name for name in FAULTS if not name.startswith("relay killed")]
 # Applications can't write while their own server is down.
 FAILING_WRITES = ("PostgreSQL killed",)
-LONG = ("leader stopped for 21 s", "half-open connection")
+LONG = ("answers take 2 s", "leader stopped for 21 s", "half-open connection")
 
 
-def survive(stage: Stage, names: Sequence[str], seed: int) -> None:
+def survive(stage: Stage, faults: Sequence[Fault], seed: int, *, writes_fail: bool = False) -> None:
     """These faults, one after another; then the checker finds nothing."""
     with attacked(stage, seed) as run:
-        for name in names:
-            FAULTS[name](run)
+        for fault in faults:
+            fault(run)
     verdict = stage.assert_clean()
 
     assert verdict["delivered"] >= verdict["events"] > 100
-    if not set(names) & set(FAILING_WRITES):
+    if not writes_fail:
         assert run.outcomes().keys() == {"ok", "rolled back"}
 
 
 def test_a_relay_that_is_killed_at_any_moment(trail: Stage) -> None:
-    survive(trail, ["relay killed"] * 3, seed=1)
+    survive(trail, [kill_relay] * 3, seed=1)
 
 
 def test_a_relay_that_is_killed_at_each_step(trail: Stage) -> None:
-    survive(trail, KILLED_AT, seed=2)
+    survive(trail, [kill_relay_at(*get_args(Step))], seed=2)
 
 
 @pytest.mark.parametrize("name", [name for name in OTHERS if name not in LONG])
 def test_a_fault(trail: Stage, name: str) -> None:
-    survive(trail, [name], seed=3)
+    survive(trail, [FAULTS[name]], seed=3, writes_fail=name in FAILING_WRITES)
 
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_long_fault(trail: Stage, name: str, pytestconfig: pytest.Config) -> None:
     if not pytestconfig.getoption("--soak"):
         pytest.skip("takes half a minute; part of --soak")
-    survive(trail, [name], seed=4)
+    survive(trail, [FAULTS[name]], seed=4)
 
 
 def test_soak(shared_stage: Stage, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:

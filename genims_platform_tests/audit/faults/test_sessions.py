@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Generator
+from contextlib import closing
 from uuid import uuid4
 
 import psycopg2
@@ -9,6 +10,7 @@ import pytest
 from psycopg2 import errors, extensions
 
 from genims_platform.local.process import wait_until
+from genims_platform.sources.connection import connect
 from genims_platform_tests.audit.faults.run import STALL_SECONDS
 from genims_platform_tests.audit.faults.stage import Stage
 
@@ -161,10 +163,7 @@ def test_a_large_transaction_holds_no_other_source_up(delivering: Stage) -> None
 
 def test_the_relays_account_only_reads_the_queue(delivering: Stage) -> None:
     settings = delivering.settings.audit_relay("crm")
-    with psycopg2.connect(
-        host=settings.host, port=settings.port, user=settings.user, password=settings.password, dbname=settings.database
-    ) as connection:
-        connection.autocommit = True
+    with closing(connect(settings, autocommit=True)) as connection:
         for statement in (
             "SELECT * FROM accounts",
             "UPDATE accounts SET notes = ''",
@@ -184,4 +183,3 @@ def test_the_relays_account_only_reads_the_queue(delivering: Stage) -> None:
         ):
             with connection.cursor() as cursor, pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
                 cursor.execute(statement)
-    connection.close()
