@@ -23,7 +23,7 @@ SUPERUSER = "postgres"
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "shared_buffers": "256MB",
-    "max_connections": "100",
+    "max_connections": "200",
     "jit": "off",
     # Local data is disposable: this may lose it when the machine crashes, but not when a server process is killed.
     # (synchronous_commit=off would lose the last commits even then, and gains little without fsync.)

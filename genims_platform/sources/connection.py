@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from itertools import chain
 from typing import Literal, TypeVar
 
 import psycopg2
@@ -14,8 +13,8 @@ Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_SECONDS = 5
 
-KEPT = 4
-"""Idle connections that are kept for each database: about as many as Polars reads a table's sources at once."""
+KEPT = 16
+"""Idle connections that a process keeps over all databases: a server has about a hundred, and several runs share it."""
 
 Reason = Literal["unreachable", "refused", "password", "no_database", "other"]
 
@@ -67,7 +66,7 @@ def connect(server: PostgresServer, *, autocommit: bool = False) -> extensions.c
 
 
 class IdleConnections:
-    """Connections to PostgreSQL in autocommit that are kept between uses, at most KEPT idle ones for each database.
+    """Connections to PostgreSQL in autocommit that are kept between uses: the KEPT that were used last.
 
     Threads may share it: a connection is lent to one of them at a time, and another gets a new one.
     """
@@ -75,7 +74,7 @@ class IdleConnections:
     def __init__(self, statement_timeout: int) -> None:
         """`statement_timeout`: seconds after which the server ends a statement."""
         self._statement_timeout = statement_timeout
-        self._idle: dict[PostgresServer, list[extensions.connection]] = {}
+        self._idle: list[tuple[PostgresServer, extensions.connection]] = []
         self._lock = threading.Lock()
 
     def use(self, server: PostgresServer, work: Callable[[extensions.connection], Result]) -> Result:
@@ -84,9 +83,7 @@ class IdleConnections:
         Raises:
             SourceUnavailableError: no connection within five seconds, with the cause in words.
         """
-        with self._lock:
-            kept = self._idle.get(server)
-            idle = kept.pop() if kept else None
+        idle = self._take(server)
         if idle is not None:
             try:
                 return self._lend(server, idle, work)
@@ -98,9 +95,16 @@ class IdleConnections:
     def close(self) -> None:
         """Close the idle connections."""
         with self._lock:
-            idle, self._idle = self._idle, {}
-        for connection in chain.from_iterable(idle.values()):
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
             connection.close()
+
+    def _take(self, server: PostgresServer) -> extensions.connection | None:
+        with self._lock:
+            for place in reversed(range(len(self._idle))):
+                if self._idle[place][0] == server:
+                    return self._idle.pop(place)[1]
+        return None
 
     def _open(self, server: PostgresServer) -> extensions.connection:
         connection = connect(server, autocommit=True)
@@ -114,13 +118,14 @@ class IdleConnections:
         try:
             return work(connection)
         finally:
+            surplus: extensions.connection | None = None
             with self._lock:
-                kept = self._idle.setdefault(server, [])
-                keep = not connection.closed and len(kept) < KEPT
-                if keep:
-                    kept.append(connection)
-            if not keep:
-                connection.close()
+                if not connection.closed:
+                    self._idle.append((server, connection))
+                if len(self._idle) > KEPT:
+                    _, surplus = self._idle.pop(0)
+            if surplus is not None:
+                surplus.close()
 
 
 def _explain(server: PostgresServer, text: str) -> SourceUnavailableError:

@@ -9,6 +9,7 @@ import pytest
 from psycopg2 import extensions
 
 from genims_platform.settings import Settings
+from genims_platform.sources import connection as source_connections
 from genims_platform.sources.connection import IdleConnections, connect
 from genims_platform.sources.reader import SourceDriftError, SourceReader, SourceReadError
 
@@ -73,6 +74,17 @@ def test_threads_have_connections_of_their_own_of_which_one_is_kept(factory: Set
             used = {future.result() for future in [pool.submit(connections.use, server, work) for _ in range(2)]}
         assert len(used) == 2
         assert connections.use(server, extensions.connection.get_backend_pid) in used
+
+
+def test_the_connections_used_last_are_kept_over_all_databases(
+    factory: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_connections, "KEPT", 2)
+    pid_of = extensions.connection.get_backend_pid
+    with closing(IdleConnections(statement_timeout=30)) as connections:
+        first, *later = [connections.use(factory.source(name), pid_of) for name in ("mes", "erp", "crm")]
+        assert [connections.use(factory.source(name), pid_of) for name in ("erp", "crm")] == later
+        assert connections.use(factory.source("mes"), pid_of) != first
 
 
 def test_a_closed_reader_holds_no_connection_and_may_be_used_again(reader: SourceReader, factory: Settings) -> None:
