@@ -163,14 +163,14 @@ class Observer(threading.Thread):
         self._usage = Usage(relay)
         self._first = newest_events(self._addresses)
         self._seen: dict[int, float] = {}
-        self._stop = threading.Event()
+        self._done = threading.Event()
         self._newest = newest_batch(made)
         self._oldest = self._newest
 
     def run(self) -> None:
         looked = 0.0
         with closing(mysql.connector.connect(**self._addresses.mysql, autocommit=True)) as connection:
-            while not self._stop.wait(LOOK_SECONDS):
+            while not self._done.wait(LOOK_SECONDS):
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT batch_no FROM audit_sequence_manager WHERE batch_no > %s", (self._newest,))
                     rows: list[Any] = cursor.fetchall()
@@ -184,7 +184,7 @@ class Observer(threading.Thread):
 
     def end(self) -> None:
         self._usage.look()
-        self._stop.set()
+        self._done.set()
         self.join()
 
     def latency(self, load: str) -> Latency:
