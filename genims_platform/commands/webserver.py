@@ -1,7 +1,6 @@
 """`genims dev`: Dagster's web interface and daemon on this machine."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +29,6 @@ def dev(
     console.print(f"Dagster: [link]http://127.0.0.1:{port}[/link]  (Ctrl-C ends it)")
     dagster = Path(sys.executable).with_name("dagster")
     command = [str(dagster), "dev", "-w", str(PROJECT_ROOT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
-    code = subprocess.call(  # noqa: S603
-        command, cwd=PROJECT_ROOT, env={**os.environ, "DAGSTER_HOME": str(PROJECT_ROOT)}
-    )
-    raise typer.Exit(code)
+    os.chdir(PROJECT_ROOT)
+    # Dagster takes the place of this process, so that a signal to it reaches Dagster.
+    os.execve(dagster, command, {**os.environ, "DAGSTER_HOME": str(PROJECT_ROOT)})  # noqa: S606
