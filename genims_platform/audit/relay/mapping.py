@@ -10,6 +10,7 @@ from genims_platform.audit.encryption.cipher import SubjectCipher
 from genims_platform.audit.encryption.keystore import KeyStore
 from genims_platform.audit.ledger.entries import Entry
 from genims_platform.audit.policy import AuditPolicy
+from genims_platform.audit.relay.earlier import Earlier
 from genims_platform.audit.routing.bulk import BulkGroup
 from genims_platform.audit.routing.errors import CipherError, UnstorableEventError
 from genims_platform.audit.routing.quarantine import bare_quarantined, quarantine_subject, quarantined
@@ -43,14 +44,22 @@ class _Poison:
 class Mapper:
     """Maps the events of one source. One thread maps; another may condemn and pardon meanwhile.
 
-    `owners` are further database roles whose members have power over audited tables.
+    `earlier` knows what was delivered before the source was opened anew; `owners` are further database roles whose
+    members have power over audited tables.
     """
 
     def __init__(
-        self, source: str, policy: AuditPolicy, keys: KeyStore, bulk_rows: int, owners: Iterable[str] = ()
+        self,
+        source: str,
+        policy: AuditPolicy,
+        keys: KeyStore,
+        earlier: Earlier,
+        bulk_rows: int,
+        owners: Iterable[str] = (),
     ) -> None:
         self._source = source
         self._keys = keys
+        self._earlier = earlier
         self._router = Router(policy, _NO_KEYS, bulk_rows, owner_roles=OWNER_ROLES.union(owners))
         self._reported: set[Unclassified] = set()
         self._poison: dict[int, _Poison] = {}
@@ -80,11 +89,12 @@ class Mapper:
         """What these events become.
 
         Raises:
-            ConnectionError: the key store cannot be reached, or encrypting failed.
+            ConnectionError: the key store or the audit database cannot be reached, or encrypting failed.
         """
+        known = self._earlier.delivered(incarnation, events)
         subjects: set[str] = set()
         for event in events:
-            if event.event_id not in self._poison:
+            if event.event_id not in self._poison and event.event_id not in known:
                 subjects |= self._router.subjects(self._source, event)
         if subjects:
             self._router.cipher = SubjectCipher(self._keys.get_or_create(subjects))
@@ -93,7 +103,10 @@ class Mapper:
         for event in events:
             if event.event_id not in self._poison:
                 try:
-                    entries.append(self._router.route(self._source, incarnation, event, bulk.get(event.event_id)))
+                    if event.event_id in known:
+                        entries.append(self._router.replayed(self._source, event))
+                    else:
+                        entries.append(self._router.route(self._source, incarnation, event, bulk.get(event.event_id)))
                     continue
                 except CipherError as error:
                     raise MappingUnavailableError(str(error)) from error

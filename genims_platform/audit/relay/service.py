@@ -13,6 +13,7 @@ from genims_platform.audit.encryption.keystore import KeyStore, key_store
 from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.ledger.errors import AuditUnavailableError, HaltError
 from genims_platform.audit.policy import audit_policy
+from genims_platform.audit.relay.earlier import Earlier
 from genims_platform.audit.relay.failpoints import Failpoint
 from genims_platform.audit.relay.feed import Feed, Timing
 from genims_platform.audit.relay.figures import Figures, RelayResult, Report, SourceState
@@ -186,6 +187,7 @@ class _Run:
                 source,
                 policy,
                 keys,
+                Earlier(source, lambda: open_ledger(own, "relay")),
                 own.audit_bulk_rows,
                 owners={own.source_primary(source).user, own.audit_install(source).user},
             )

@@ -6,10 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from genims_platform.audit.ledger.append import open_ledger
+from genims_platform.audit.ledger.control import Appender
+from genims_platform.audit.ledger.opening import open_source
 from genims_platform.audit.relay.leadership import LEADER, STANDBY, Leadership
 from genims_platform.audit.relay.service import LeaderExistsError, NotBegunError, Relay
 from genims_platform.local.process import wait_until
@@ -164,6 +169,42 @@ def test_a_tick_of_another_history_halts_its_source(trail: Trail) -> None:
     crm.execute(ACCOUNT, {"id": "X"})
 
     assert "is another one" in trail.deliver().halted["crm"]
+
+
+def test_a_restored_source_repeats_nothing(trail: Trail) -> None:
+    crm = trail.sources["crm"]
+    crm.execute(ACCOUNT, {"id": "before"})
+    trail.deliver()
+    crm.execute(ACCOUNT, {"id": "in the backup"})
+    backup = f"{crm.database}_backup"
+    with closing(psycopg2.connect(crm.superuser_dsn)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        owner = crm.settings.source_primary("crm").user
+        cursor.execute(f"CREATE DATABASE {backup} OWNER {owner} TEMPLATE {crm.database}")
+        trail.deliver()
+        crm.execute(ACCOUNT, {"id": "lost by the restore"})
+        trail.deliver()
+        cursor.execute(f"DROP DATABASE {crm.database} WITH (FORCE)")
+        cursor.execute(f"ALTER DATABASE {backup} RENAME TO {crm.database}")
+    crm.execute(ACCOUNT, {"id": "after"})
+    assert "genims audit source open crm" in trail.deliver().halted["crm"]
+
+    with closing(open_ledger(trail.settings, "writer")) as ledger:
+        opened = open_source(Appender(ledger), trail.settings.audit_relay("crm"), "crm", reason="restored")
+    assert not trail.deliver().halted
+
+    assert opened.incarnation == 2
+    assert trail.query(
+        """SELECT l.incarnation, l.status, l.primary_key_value, COUNT(d.audit_sequence)
+        FROM system_audit_log l LEFT JOIN data_change_audit d USING (audit_sequence)
+        WHERE l.source_db = 'crm' AND l.event_kind = 'ROW' GROUP BY l.audit_sequence ORDER BY l.audit_sequence"""
+    ) == [
+        (1, "OK", "before", 1),
+        (1, "OK", "in the backup", 1),
+        (1, "OK", "lost by the restore", 1),
+        (2, "REPLAYED", "in the backup", 0),
+        (2, "OK", "after", 1),
+    ]
 
 
 def test_sources_that_are_not_open_say_what_to_do(trail_of_three: Trail) -> None:
