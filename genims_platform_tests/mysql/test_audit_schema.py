@@ -23,7 +23,7 @@ TABLES = contracts("audit")
 FENCES = fences("audit")
 SPINE = "audit_sequence_manager"
 YEARS = [f"p{year}" for year in range(2026, 2036)]
-STRUCTURE_HASH = "09fba6e3e59fc4a6859f173de719d1abb77235e21791f2330951196b0aedf170"
+STRUCTURE_HASH = "61c8161faca5f02964a09f7eeb5d5953917a9566f5d0029381277d27f0b61aac"
 FILES = ("schema", "indexes")
 _numbers = count(1)
 
