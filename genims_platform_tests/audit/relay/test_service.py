@@ -88,14 +88,16 @@ def test_a_killed_relay_loses_and_repeats_nothing(trail_of_three: Trail, tmp_pat
 def test_a_standby_takes_over_when_the_leader_ends(trail_of_three: Trail) -> None:
     trail = trail_of_three
     crm = trail.sources["crm"]
-    with running(trail) as first, running(trail, standby=True) as second:
-        crm.execute(ACCOUNT, {"id": "1"})
-        first.wait_for(lambda: len(trail.ledger_events("crm")) == len(trail.queued("crm")), "first")
-        second.wait_for(lambda: any(not report.working for report in second.reports), "no standby")
-        first.end()
-        crm.execute(ACCOUNT, {"id": "2"})
-        second.wait_for(lambda: len(trail.ledger_events("crm")) == len(trail.queued("crm")), "second")
-        assert any(report.working for report in second.reports)
+    with running(trail) as first:
+        first.wait_for(lambda: any(report.working for report in first.reports), "no leader")
+        with running(trail, standby=True) as second:
+            crm.execute(ACCOUNT, {"id": "1"})
+            first.wait_for(lambda: len(trail.ledger_events("crm")) == len(trail.queued("crm")), "first")
+            second.wait_for(lambda: any(not report.working for report in second.reports), "no standby")
+            first.end()
+            crm.execute(ACCOUNT, {"id": "2"})
+            second.wait_for(lambda: len(trail.ledger_events("crm")) == len(trail.queued("crm")), "second")
+            assert any(report.working for report in second.reports)
     trail.check_complete()
 
 
