@@ -1,5 +1,8 @@
 """`genims audit quarantine`: events that could not be stored as they should be."""
 
+import getpass
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated
@@ -8,8 +11,10 @@ import typer
 from rich.markup import escape
 
 from genims_platform.audit.encryption.keystore import key_store
-from genims_platform.audit.relay.quarantined_events import explain, quarantined_events
+from genims_platform.audit.quarantine_retry import Outcome, Retried, retry_events
+from genims_platform.audit.relay.quarantined_events import QuarantinedEvent, explain, quarantined_events
 from genims_platform.commands.console import (
+    Exit,
     Json,
     UsageError,
     console,
@@ -21,6 +26,14 @@ from genims_platform.commands.console import (
 app = typer.Typer(
     help="Events that could not be stored as they should be; they kept their place and number.", no_args_is_help=True
 )
+
+
+_WORDS: Mapping[Outcome, str] = {
+    "reprocessed": "reprocessed",
+    "already": "reprocessed before",
+    "possible": "can be reprocessed",
+    "stays": "stays in quarantine",
+}
 
 
 @app.callback()
@@ -39,9 +52,10 @@ def list_events(as_json: Json = False) -> None:
         print_json(found)
         return
     for event in found:
-        line = f"{event.sequence}  {event.occurred_at:%Y-%m-%d %H:%M:%S}  {event.source}  {event.reason}"
+        line = f"{event.sequence}  {event.occurred_at:%Y-%m-%d %H:%M:%S}  {event.source}  {event.reason}{_since(event)}"
         console.print(escape(line), soft_wrap=True, highlight=False)
-    console.print(f"{len(found)} events in quarantine", highlight=False)
+    done = sum(event.reprocessed_as is not None for event in found)
+    console.print(f"{len(found)} events in quarantine, {done} of them reprocessed", highlight=False)
 
 
 @app.command("explain")
@@ -65,11 +79,62 @@ def explain_event(
     if as_json:
         print_json({**asdict(event), "fields": shown})
         return
-    console.print(escape(event.reason), soft_wrap=True, highlight=False)
+    console.print(escape(f"{event.reason}{_since(event)}"), soft_wrap=True, highlight=False)
     for name, value in shown.items():
         console.print(f"  {name:<14} {escape(str(value))}", soft_wrap=True, highlight=False)
     if fields is None:
         console.print("Only the digest of this event could be kept.")
+
+
+@app.command()
+def retry(
+    sequences: Annotated[
+        list[int] | None, typer.Argument(metavar="[SEQUENCE]...", help="Numbers of events in the ledger.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All events in quarantine.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what could be stored by now, store nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Store events in quarantine as they should be, once what kept them from it is mended.
+
+    The event in quarantine is not changed. A new event, REPROCESSED, names it and carries its rows; it is stored at
+    most once, so this may be repeated at any time. The event is read from its encrypted copy, or from the queue of its
+    source where only the digest was kept. Exit code 1 if an event cannot be stored yet; it stays, and says why.
+
+    Example: genims audit quarantine retry --all --dry-run
+    """
+    with friendly_errors():
+        if everything is bool(sequences):
+            raise UsageError("name the events by their numbers, or say --all")
+        settings = current_settings()
+        with closing(key_store(settings)) as keys:
+            try:
+                done = list(
+                    retry_events(settings, keys, sequences or None, operator=getpass.getuser(), dry_run=dry_run)
+                )
+            except LookupError as error:
+                raise UsageError(str(error)) from None
+    if as_json:
+        print_json({"dry_run": dry_run, "events": [asdict(found) for found in done]})
+    else:
+        for found in done:
+            console.print(escape(f"{found.event.sequence}  {_says(found)}"), soft_wrap=True, highlight=False)
+        counts = Counter(_WORDS[found.outcome] for found in done)
+        console.print(", ".join(f"{number} {word}" for word, number in counts.items()) or "nothing is in quarantine")
+    if any(found.outcome == "stays" for found in done):
+        raise typer.Exit(Exit.FINDINGS)
+
+
+def _since(event: QuarantinedEvent) -> str:
+    return "" if event.reprocessed_as is None else f"; reprocessed as {event.reprocessed_as}"
+
+
+def _says(found: Retried) -> str:
+    if found.reason is not None:
+        return f"{_WORDS[found.outcome]}: {found.reason}"
+    rows = ", ".join(f"{number} in {table}" for table, number in found.rows.items()) or "none"
+    what = _WORDS[found.outcome] if found.number is None else f"{_WORDS[found.outcome]} as {found.number}"
+    return what if found.outcome == "already" else f"{what}; detail rows: {rows}"
 
 
 def _size(value: object) -> str:

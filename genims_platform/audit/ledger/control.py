@@ -46,6 +46,8 @@ class Fact:
         run_id: the run that recorded it; kept in the payload.
         about: further columns of the ledger row, such as `table_name`.
         kind: CONTROL, or MARK for what begins, ends or interrupts the trail of a source.
+        uid: 16 bytes that name a fact which may be recorded only once; it gets a batch of its own under this uid, and
+            the database refuses a second one.
     """
 
     operation: str
@@ -55,6 +57,11 @@ class Fact:
     run_id: str | None = None
     about: Columns = field(default_factory=dict[str, Value])
     kind: str = "CONTROL"
+    uid: bytes | None = None
+
+
+Facts = Sequence[Fact] | Callable[[], Sequence[Fact]]
+"""Facts, or what looks into the trail for those that are missing; it is asked again after each lost race."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,11 @@ class Appender:
         self.routing_version = audit_policy().version if routing_version is None else routing_version
         self.patience = patience
 
-    def record(self, facts: Sequence[Fact]) -> list[int]:
+    def record(self, facts: Facts) -> list[int]:
         """Append facts, all or none, and return their numbers in the ledger.
+
+        Facts that are looked for are recorded once: whoever else records them moves the head, so they are looked for
+        again.
 
         Raises:
             UnstorableError: a value does not fit its column.
@@ -101,7 +111,7 @@ class Appender:
         def plan(head: Head | None, now: datetime) -> list[Batch]:
             if head is None:
                 raise HaltError(f"{self.ledger.server.address} holds no batch yet; run `genims audit init`")
-            return list(self.control_batches(head, now, facts))
+            return list(self.control_batches(head, now, facts() if callable(facts) else facts))
 
         return [
             number
@@ -148,8 +158,16 @@ class Appender:
                 time.sleep(wait)
                 wait = min(_LONGEST_WAIT, 2 * wait)
 
-    def batch(self, head: Head | None, now: datetime, kind: str, span: Span, entries: Sequence[Entry] = ()) -> Batch:
-        """A batch of this writer with a uid of its own."""
+    def batch(
+        self,
+        head: Head | None,
+        now: datetime,
+        kind: str,
+        span: Span,
+        entries: Sequence[Entry] = (),
+        uid: bytes | None = None,
+    ) -> Batch:
+        """A batch of this writer, by default with a uid that nobody else has."""
         return build_batch(
             head,
             kind,
@@ -157,7 +175,7 @@ class Appender:
             entries,
             recorded_at=now,
             writer_id=self.writer_id,
-            batch_uid=secrets.token_bytes(16),
+            batch_uid=uid or secrets.token_bytes(16),
             routing_version=self.routing_version,
         )
 
@@ -167,13 +185,10 @@ class Appender:
         if cursor is None:
             raise HaltError(f"{self.ledger.server.address} has batches but no genesis; a person has to look")
         tick = cursor.span.tick_to
-        for start in range(0, len(facts), MAX_EVENTS):
+        for some in _together(facts):
             span = Span(CONTROL, 1, tick, tick + 1, _NO_TOKEN)
-            entries = [
-                _entry(fact, span.tick_to * _EVENT_IDS + position, now)
-                for position, fact in enumerate(facts[start : start + MAX_EVENTS])
-            ]
-            batch = self.batch(head, now, "CONTROL", span, entries)
+            entries = [_entry(fact, span.tick_to * _EVENT_IDS + position, now) for position, fact in enumerate(some)]
+            batch = self.batch(head, now, "CONTROL", span, entries, some[0].uid)
             yield batch
             head, tick = batch.head, span.tick_to
 
@@ -235,6 +250,18 @@ def instance(ledger: Ledger) -> str:
     if not rows:
         raise HaltError(f"{ledger.server.address} does not begin with a genesis; run `genims audit init`")
     return str(json.loads(rows[0][0])["instance"])
+
+
+def _together(facts: Sequence[Fact]) -> Iterator[Sequence[Fact]]:
+    """The facts of each batch, in their order."""
+    some: list[Fact] = []
+    for fact in facts:
+        if some and (fact.uid is not None or some[0].uid is not None or len(some) == MAX_EVENTS):
+            yield some
+            some = []
+        some.append(fact)
+    if some:
+        yield some
 
 
 def _entry(fact: Fact, event_id: int, now: datetime) -> Entry:

@@ -9,6 +9,7 @@ from genims_platform.audit.backlog import COUNTED, Backlog, backlogs
 from genims_platform.audit.ledger.append import Cursor, Ledger, open_ledger
 from genims_platform.audit.ledger.batch import Head
 from genims_platform.audit.relay.leadership import LEADER, STANDBY
+from genims_platform.audit.relay.quarantined_events import stored_events
 from genims_platform.audit.trail import delivered, last_ticks
 from genims_platform.mysql.append_only import SPINE
 from genims_platform.mysql.locks import lock_name_in
@@ -37,7 +38,6 @@ _RECORDS = """
     SELECT synced_source, sync_status, latency_p50_ms, latency_p99_ms, sync_timestamp, error_message
     FROM audit_etl_sync_log WHERE sync_timestamp > %s - INTERVAL %s MINUTE ORDER BY audit_sequence
 """
-_QUARANTINED = "SELECT COUNT(*) FROM system_audit_log WHERE status = 'QUARANTINED'"
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class AuditOverview:
 
     last_record_at: datetime | None
     quarantined: int
+    """Events in quarantine that were not reprocessed."""
 
     def alerts(self) -> Iterator[str]:
         """What somebody has to look at, a sentence each."""
@@ -121,7 +122,7 @@ def audit_overview(settings: Settings) -> AuditOverview:
         rates = {source: int(count) for source, count in ledger.query(_RATE, (now,))}
         checkpoints = ledger.query(_CHECKPOINT)
         signed_at, covered = checkpoints[0] if checkpoints else (None, None)
-        ((quarantined,),) = ledger.query(_QUARANTINED)
+        quarantined = sum(found.event.reprocessed_as is None for found in stored_events(ledger))
         return AuditOverview(
             now=now,
             head=head,

@@ -1,8 +1,11 @@
 """Events that cannot be stored as they should be mapped: they keep their place and number, and everything they hold."""
 
 import base64
+import json
 import re
 from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
 from genims_platform.audit.capture.queue import Event
 from genims_platform.audit.ledger.entries import Columns, Entry
@@ -83,6 +86,19 @@ def raw_row(event: Event) -> str:
         for name, value in asdict(event).items()
     }
     return base64.b64encode(compact(fields).encode()).decode("ascii")
+
+
+def raw_fields(raw: str) -> dict[str, Any]:
+    """The columns of a queue row from a text that `raw_row` made."""
+    return json.loads(base64.b64decode(raw))
+
+
+def event_of(raw: str) -> Event:
+    """The event of a text that `raw_row` made."""
+    fields = raw_fields(raw)
+    fields["occurred_at"] = datetime.fromisoformat(fields["occurred_at"])
+    fields["digest"] = bytes.fromhex(fields["digest"])
+    return Event(**fields)
 
 
 def _text(value: str | int | bytes) -> str:
