@@ -4,36 +4,25 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
 import psycopg2
 
 from genims_platform.audit.capture.queue import Event, EventKey
-from genims_platform.audit.encryption.cipher import DecryptionError, SubjectCipher
+from genims_platform.audit.encryption.cipher import DecryptionError
 from genims_platform.audit.encryption.errors import KeyGoneError
 from genims_platform.audit.encryption.keystore import KeyStore
-from genims_platform.audit.ledger.append import Ledger, open_ledger
-from genims_platform.audit.ledger.control import Appender, Fact
-from genims_platform.audit.ledger.errors import HaltError, UnstorableError
-from genims_platform.audit.policy import AuditPolicy, audit_policy
+from genims_platform.audit.ledger.append import open_ledger
+from genims_platform.audit.policy import audit_policy
 from genims_platform.audit.relay.quarantined_events import QuarantinedEvent, StoredEvent, stored_events
 from genims_platform.audit.relay.source_reader import SourceChangedError, SourceReader
-from genims_platform.audit.reprocessed import reprocessed, reprocessed_fact
-from genims_platform.audit.routing.errors import CipherError, UnstorableEventError
-from genims_platform.audit.routing.quarantine import without_values
-from genims_platform.audit.routing.router import OWNER_ROLES, Router
-from genims_platform.audit.routing.values import utc
+from genims_platform.audit.reprocessing import NotRecordableError, Reprocessing
 from genims_platform.settings import Settings
 from genims_platform.sources.connection import connect
 
 Outcome = Literal["reprocessed", "already", "possible", "stays"]
 
 _IN_THE_QUEUE = "SELECT slot, event_id, xid::text, table_name, op FROM audit.queue WHERE event_id = %s"
-
-
-class _StaysError(Exception):
-    """An event cannot be recorded yet; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -70,53 +59,32 @@ def retry_events(
         HaltError: a person has to look.
     """
     with closing(open_ledger(settings, "writer")) as ledger:
-        retry = _Retry(settings, keys, audit_policy(), ledger, operator)
+        retry = _Retry(settings, keys, Reprocessing(settings, keys, audit_policy(), ledger, operator))
         for found in stored_events(ledger, sequences):
             yield retry.done(found, dry_run=dry_run)
 
 
 class _Retry:
-    def __init__(
-        self, settings: Settings, keys: KeyStore, policy: AuditPolicy, ledger: Ledger, operator: str | None
-    ) -> None:
+    def __init__(self, settings: Settings, keys: KeyStore, reprocessing: Reprocessing) -> None:
         self._settings = settings
         self._keys = keys
-        self._policy = policy
-        self._ledger = ledger
-        self._operator = operator
-        self._appender = Appender(ledger)
+        self._reprocessing = reprocessing
 
     def done(self, found: StoredEvent, *, dry_run: bool) -> Retried:
         event = found.event
         if event.reprocessed_as is not None:
             return Retried(event, "already", event.reprocessed_as)
+        number = None
         try:
-            fact = self._fact(found)
-            number = self._try_on(fact) if dry_run else self._record(event, fact)
-        except _StaysError as error:
+            fact = self._reprocessing.fact(event.name, self._original(found), event.sequence)
+            if dry_run:
+                self._reprocessing.try_on(fact)
+            else:
+                number = self._reprocessing.record(event.name, fact)
+        except NotRecordableError as error:
             return Retried(event, "stays", reason=str(error))
         rows = dict(Counter(table for table, _ in fact.details))
         return Retried(event, "possible" if dry_run else "reprocessed", number, rows)
-
-    def _fact(self, found: StoredEvent) -> Fact:
-        name = found.event.name
-        original = self._original(found)
-        try:
-            router = self._router(name.source)
-            if subjects := router.subjects(name.source, original):
-                self._refuse_erased(subjects, original)
-                router.cipher = SubjectCipher(self._keys.get_or_create(subjects))
-            entry = router.route(name.source, name.incarnation, original)
-        except UnstorableEventError as error:
-            raise _StaysError(without_values(str(error))) from None
-        except CipherError as error:
-            raise ConnectionError(f"{error}; nothing is known to be wrong with the event") from None
-        return reprocessed_fact(name, entry, sequence=found.event.sequence, operator=self._operator)
-
-    def _router(self, source: str) -> Router:
-        own = self._settings
-        owners = {own.source_primary(source).user, own.audit_install(source).user}
-        return Router(self._policy, SubjectCipher({}), own.audit_bulk_rows, owner_roles=OWNER_ROLES.union(owners))
 
     def _original(self, found: StoredEvent) -> Event:
         """The event from its encrypted copy, or from the queue of its source."""
@@ -128,9 +96,9 @@ class _Retry:
             why = "only its digest was kept"
         original = original or self._queued(found.event)
         if original is None:
-            raise _StaysError(f"{why}, and the queue of {found.event.source} no longer has it")
+            raise NotRecordableError(f"{why}, and the queue of {found.event.source} no longer has it")
         if original.digest != found.digest:
-            raise _StaysError(f"{why}, and the queue of {found.event.source} has another event under its number")
+            raise NotRecordableError(f"{why}, and the queue of {found.event.source} has another event under its number")
         return original
 
     def _queued(self, event: QuarantinedEvent) -> Event | None:
@@ -148,38 +116,6 @@ class _Retry:
             raise ConnectionError(f"{server.address}: {str(error).strip()}") from None
         except (psycopg2.Error, SourceChangedError):
             return None  # capture was removed, and its queue with it
-
-    def _refuse_erased(self, subjects: set[str], original: Event) -> None:
-        """The values of a person who was erased since must not come back under a new key."""
-        for subject in subjects:
-            gone = [
-                utc(datetime.fromisoformat(key.destroyed_at)) for key in self._keys.list(subject) if key.destroyed_at
-            ]
-            if gone and max(gone) >= utc(original.occurred_at):
-                raise _StaysError("it holds values of a person whose key was destroyed since")
-
-    def _try_on(self, fact: Fact) -> None:
-        """Build the batch that would be appended."""
-        head = self._ledger.head()
-        assert head is not None  # noqa: S101 - it holds an event in quarantine
-        try:
-            list(self._appender.control_batches(head, self._ledger.recorded_at(head), [fact]))
-        except UnstorableError as error:
-            raise _StaysError(without_values(str(error))) from None
-
-    def _record(self, event: QuarantinedEvent, fact: Fact) -> int:
-        def missing() -> Sequence[Fact]:
-            return () if reprocessed(self._ledger, [event.name]) else [fact]
-
-        try:
-            self._appender.record(missing)
-        except UnstorableError as error:
-            raise _StaysError(without_values(str(error))) from None
-        except HaltError:
-            # Somebody else was faster, and the database accepts an event of this name only once.
-            if not reprocessed(self._ledger, [event.name]):
-                raise
-        return reprocessed(self._ledger, [event.name])[event.name]
 
 
 def _pass_by(_step: str) -> None: ...
