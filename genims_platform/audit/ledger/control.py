@@ -179,24 +179,44 @@ class Appender:
             routing_version=self.routing_version,
         )
 
-    def control_batches(self, head: Head, now: datetime, facts: Sequence[Fact]) -> Iterator[Batch]:
-        """Batches of these facts, the first one after `head`."""
-        cursor = self.ledger.cursor(CONTROL)
-        if cursor is None:
-            raise HaltError(f"{self.ledger.server.address} has batches but no genesis; a person has to look")
-        tick = cursor.span.tick_to
+    def control_batches(
+        self, head: Head, now: datetime, facts: Sequence[Fact], after: Span | None = None
+    ) -> Iterator[Batch]:
+        """Batches of these facts, the first one after `head`; `after` is the one of this source that is not there yet.
+
+        Raises:
+            HaltError: the trail has no genesis.
+        """
+        span = after or self.control_span()
         for some in _together(facts):
-            span = Span(CONTROL, 1, tick, tick + 1, _NO_TOKEN)
+            span = following(span)
             entries = [_entry(fact, span.tick_to * _EVENT_IDS + position, now) for position, fact in enumerate(some)]
             batch = self.batch(head, now, "CONTROL", span, entries, some[0].uid)
             yield batch
-            head, tick = batch.head, span.tick_to
+            head = batch.head
+
+    def control_span(self) -> Span:
+        """The newest batch of this source.
+
+        Raises:
+            HaltError: the trail has no genesis.
+            AuditUnavailableError: the database cannot be reached.
+        """
+        cursor = self.ledger.cursor(CONTROL)
+        if cursor is None:
+            raise HaltError(f"{self.ledger.server.address} has batches but no genesis; a person has to look")
+        return cursor.span
 
     def _arrived(self, batches: Sequence[Batch]) -> bool:
         # They share a transaction, so one of them stands for all.
         uid = batches[0].spine["batch_uid"]
         assert isinstance(uid, bytes)  # noqa: S101
         return self.ledger.hash_of(uid) == batches[0].head.batch_hash
+
+
+def following(span: Span, ticks: int = 1) -> Span:
+    """The span of the control batch after this one."""
+    return Span(CONTROL, 1, span.tick_to, span.tick_to + ticks, _NO_TOKEN)
 
 
 def canonical_json(value: object) -> str:

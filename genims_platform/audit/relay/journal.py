@@ -1,14 +1,17 @@
 """The journal: what was committed to the audit database, kept outside of it, a line for each batch.
 
 If the database is ever set back to an earlier point, the journal knows the numbers that were given out since, so that
-the same events get the same numbers again. It lies in a folder of its own for each audit database, named after the
-first batch; a file for each hour (UTC), compressed when the hour is over.
+the same events get the same numbers again. A line holds the row of the spine, and as `rows` what no queue gives back:
+all rows of a control batch, and those of events in quarantine. It lies in a folder of its own for each audit database,
+named after the first batch; a file for each hour (UTC), compressed when the hour is over. Lines are only ever added: a
+number that comes again takes the place of what was written from that number on.
 """
 
 import fcntl
 import gzip
 import json
 import os
+from array import array
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,7 +23,10 @@ from genims_platform.audit.ledger.batch import Head
 from genims_platform.audit.ledger.entries import Columns
 from genims_platform.audit.ledger.errors import HaltError
 from genims_platform.audit.ledger.layout import TABLE_NUMBERS, row_layout
-from genims_platform.mysql.append_only import SPINE
+from genims_platform.audit.ledger.voids import void_over
+from genims_platform.audit.routing import security
+from genims_platform.audit.routing.quarantine import QUARANTINED
+from genims_platform.mysql.append_only import LEDGER, SPINE
 from genims_platform.mysql.connection import identifier
 from genims_platform.mysql.contract import contracts
 
@@ -28,6 +34,11 @@ _OPEN, _CLOSED = ".jsonl", ".jsonl.gz"
 _COPIED = 1000
 _TAIL_BYTES = 1 << 16
 _STREAM = "STREAM"
+
+HOW_TO_GO_ON = (
+    "Nothing is written, because numbers that were given out would get a second meaning. `genims audit restore` shows "
+    "what is lost and how to bring it back"
+)
 
 
 class DatabaseSetBackError(HaltError):
@@ -63,9 +74,7 @@ class Journal:
             return 0
         with self._locked():
             line = self._last_line()
-            if line is not None:
-                self._compare(head, line)
-            self._newest = int(line["batch_no"]) if line else None
+            self._newest = self._compare(head, line) if line is not None else None
             return self._copy(head.batch_no)
 
     def append(self, batches: Sequence[Columns]) -> None:
@@ -77,7 +86,7 @@ class Journal:
             self._copy(first - 1)
             newest = self._newest
             new = [batch for batch in batches if newest is None or int(str(batch["batch_no"])) > newest]
-            self._write([_line(batch) for batch in new])
+            self._write([_line(batch, self._rows_of(batch)) for batch in new])
 
     def catch_up(self, head: Head) -> None:
         """Add what was committed up to `head`, by whomever."""
@@ -85,17 +94,20 @@ class Journal:
             self._refresh()
             self._copy(head.batch_no)
 
-    def _compare(self, head: Head, line: Mapping[str, Any]) -> None:
+    def _compare(self, head: Head, line: Mapping[str, Any]) -> int:
+        """The newest batch that database and journal both have."""
         number, digest = int(line["batch_no"]), str(line["batch_hash"])
         stored = self._ledger.query(f"SELECT batch_hash FROM {SPINE} WHERE batch_no = %s", (number,))  # noqa: S608
         if stored and bytes(stored[0][0]).hex() == digest:
-            return
+            return number
+        void = void_over(self._ledger, number, int(line["last_sequence"]))
+        if void is not None:
+            return void.batch_no - 1
         raise DatabaseSetBackError(
             f"{self._ledger.server.address} was set back to an earlier point, or is another database than the one "
             f"that {self._folder} is the journal of. Head of the database: batch {head.batch_no}, sequence "
             f"{head.last_sequence}, hash {head.batch_hash.hex()}; head of the journal: batch {number}, sequence "
-            f"{line['last_sequence']}, hash {digest}. Nothing is written, because numbers that were given out would "
-            "get a second meaning. Bring back the newest state of the database"
+            f"{line['last_sequence']}, hash {digest}. {HOW_TO_GO_ON}"
         )
 
     def _copy(self, last: int) -> int:
@@ -126,28 +138,40 @@ class Journal:
         return copied
 
     def _rows_of(self, spine: Columns) -> dict[str, list[dict[str, Any]]] | None:
-        """The rows of a batch that no queue holds; None for one that a queue does."""
-        if spine["batch_kind"] == _STREAM or not spine["event_count"]:
+        """The rows of a batch that no queue gives back; None if there are none."""
+        if not spine["event_count"]:
             return None
-        found: dict[str, list[dict[str, Any]]] = {}
-        for part in str(spine["table_counts"]).split(";"):
-            table = part.partition("=")[0]
-            if table not in TABLE_NUMBERS:
-                continue
-            names = [column.name for column in contracts("audit")[table].columns]
-            rows = self._ledger.query(
-                f"SELECT {', '.join(map(identifier, names))} FROM {identifier(table)} "  # noqa: S608
-                "WHERE audit_sequence BETWEEN %s AND %s ORDER BY audit_sequence, item_no",
-                (spine["first_sequence"], spine["last_sequence"]),
-            )
-            found[table] = [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
-        return found
+        counted = {part.partition("=")[0] for part in str(spine["table_counts"]).split(";")}
+        bounds = (spine["first_sequence"], spine["last_sequence"])
+        if spine["batch_kind"] != _STREAM:
+            within = "audit_sequence BETWEEN %s AND %s"
+            return {table: self._rows(table, within, bounds) for table in TABLE_NUMBERS if table in counted}
+        if security.TABLE not in counted:
+            return None  # an event in quarantine has a row there
+        # Why an event was refused is known to nobody afterwards, so it could not be put in quarantine again.
+        header = self._rows(LEDGER, "audit_sequence BETWEEN %s AND %s AND status = %s", (*bounds, QUARANTINED))
+        if not header:
+            return None
+        numbers = [row["audit_sequence"] for row in header]
+        marks = ", ".join(["%s"] * len(numbers))
+        return {
+            LEDGER: header,
+            security.TABLE: self._rows(security.TABLE, f"audit_sequence IN ({marks})", numbers),
+        }
+
+    def _rows(self, table: str, condition: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
+        names = [column.name for column in contracts("audit")[table].columns]
+        found = self._ledger.query(
+            f"SELECT {', '.join(map(identifier, names))} FROM {identifier(table)} WHERE {condition} "  # noqa: S608
+            "ORDER BY audit_sequence, item_no",
+            parameters,
+        )
+        return [dict(zip(names, map(_plain, row), strict=True)) for row in found]
 
     @contextmanager
     def _locked(self) -> Generator[None]:
         if self._folder is None:
-            ((first,),) = self._ledger.query(f"SELECT batch_hash FROM {SPINE} WHERE batch_no = 0")  # noqa: S608
-            self._folder = self._root / bytes(first).hex()[:16]
+            self._folder = journal_folder(self._root, self._ledger)
             self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -193,37 +217,73 @@ class Journal:
 
     def _files(self) -> list[Path]:
         assert self._folder is not None  # noqa: S101
-        found = {path.name: path for path in self._folder.glob(f"*{_OPEN}*") if path.name.endswith((_OPEN, _CLOSED))}
-        return [found[name] for name in sorted(found)]
+        return _files_of(self._folder)
 
     def _current(self) -> Path | None:
         files = self._files()
         return files[-1] if files and files[-1].name.endswith(_OPEN) else None
 
     def _last_line(self) -> dict[str, Any] | None:
-        for path in reversed(self._files()):
+        assert self._folder is not None  # noqa: S101
+        for path in self._files():
             if path.name.endswith(_OPEN):
                 _mend(path)
-                with path.open("rb") as file:
-                    lines = _tail(file)
                 self._size = path.stat().st_size
-            else:
-                with gzip.open(path, "rb") as file:
-                    lines = file.read().splitlines()
-            if lines:
-                return json.loads(lines[-1])
-        return None
+        return last_line(self._folder)
 
 
-def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of the journal of one database, oldest first; bytes are hexadecimal, instants ISO 8601 in UTC."""
-    for path in sorted(folder.glob(f"*{_OPEN}*")):
+def journal_folder(root: Path, ledger: Ledger) -> Path:
+    """Where the journal of a database lies, whether there is one or not; the database has a first batch.
+
+    Raises:
+        AuditUnavailableError: the database cannot be reached.
+    """
+    ((first,),) = ledger.query(f"SELECT batch_hash FROM {SPINE} WHERE batch_no = 0")  # noqa: S608
+    return root / bytes(first).hex()[:16]
+
+
+def read_journal(folder: Path, after: int = -1) -> Iterator[dict[str, Any]]:
+    """The lines of the journal of one database that count, from a batch on; those of numbers declared void are over.
+
+    Bytes are hexadecimal, instants ISO 8601 in UTC.
+
+    Args:
+        folder: see `journal_folder`.
+        after: the newest batch that is of no interest.
+    """
+    numbers = array("q", (line["batch_no"] for line in _all_lines(folder)))
+    lowest = array("q", numbers)
+    for position in range(len(lowest) - 2, -1, -1):
+        lowest[position] = min(lowest[position], lowest[position + 1])
+    # What was added meanwhile has no number here.
+    for number, least, line in zip(numbers, [*lowest[1:], 1 << 62], _all_lines(folder), strict=False):
+        if after < number < least:
+            yield line
+
+
+def last_line(folder: Path) -> dict[str, Any] | None:
+    """The newest line of the journal of one database; the half of a line that is being written is none."""
+    for path in reversed(_files_of(folder)):
+        with path.open("rb") if path.name.endswith(_OPEN) else gzip.open(path) as file:
+            lines = _tail(file)
+        if lines:
+            return json.loads(lines[-1])
+    return None
+
+
+def _all_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in _files_of(folder):
         if path.name.endswith(_CLOSED):
             with gzip.open(path, "rt", encoding="utf-8") as file:
                 yield from map(json.loads, file)
-        elif path.name.endswith(_OPEN):
+        else:
             with path.open(encoding="utf-8") as file:
                 yield from (json.loads(line) for line in file if line.endswith("\n"))
+
+
+def _files_of(folder: Path) -> list[Path]:
+    found = {path.name: path for path in folder.glob(f"*{_OPEN}*") if path.name.endswith((_OPEN, _CLOSED))}
+    return [found[name] for name in sorted(found)]
 
 
 def _mend(path: Path) -> None:
@@ -241,14 +301,15 @@ def _mend(path: Path) -> None:
         file.truncate(size)
 
 
-def _tail(file: BinaryIO) -> list[bytes]:
+def _tail(file: BinaryIO | gzip.GzipFile) -> list[bytes]:
     """The last lines, whole."""
-    size = file.seek(0, os.SEEK_END)
+    size = file.seek(0, os.SEEK_END) if not isinstance(file, gzip.GzipFile) else 0
     length = _TAIL_BYTES
     while True:
         start = max(0, size - length)
         file.seek(start)
-        content = file.read(size - start)
+        content = file.read()
+        content = content[: content.rfind(b"\n") + 1]
         if start == 0 or content.count(b"\n") > 1:
             return content.splitlines()
         length *= 2
