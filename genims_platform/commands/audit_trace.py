@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from genims_platform.audit.trace import Traced, ValueChange, trace
+from genims_platform.audit.trace import Original, Traced, ValueChange, trace
 from genims_platform.commands.console import (
     Exit,
     Json,
@@ -50,17 +50,24 @@ def trace_row(
 
 
 def _show(event: Traced) -> None:
-    actor = event.user_id or "unknown user"
-    role = f" ({event.user_role})" if event.user_role else ""
-    parts = [f"{event.happened_at} UTC  #{event.audit_sequence}  {event.operation} by {actor}{role}"]
+    parts = [f"{event.happened_at} UTC  #{event.audit_sequence}  {event.operation} by {_person(event)}"]
     facts = {"as": event.db_user, "with": event.application, "reason": event.reason, "approval": event.approval}
     parts += [f"{name} {value}" for name, value in facts.items() if value]
     if event.status != "OK":
         parts.append(event.status)
+    if event.reprocessed_as is not None:
+        parts.append(f"reprocessed as #{event.reprocessed_as}")
+    if (original := event.original) is not None:
+        number = "" if original.audit_sequence is None else f"#{original.audit_sequence}, "
+        parts.append(f"for {number}{original.operation} by {_person(original)} at {original.happened_at} UTC")
     console.print(", ".join(parts), markup=False, highlight=False, soft_wrap=True)
     for change in event.changes:
         name = "whole row" if change.column == "*" else change.column
         console.print(f"    {name}: {_values(change)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _person(event: Traced | Original) -> str:
+    return (event.user_id or "unknown user") + (f" ({event.user_role})" if event.user_role else "")
 
 
 def _values(change: ValueChange) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 from genims_platform.audit.policy import AuditPolicy
 from genims_platform.audit.verify.encoding import Layout, RawRow
 from genims_platform.audit.verify.findings import Finding
+from genims_platform.audit.verify.reprocessed import OPERATION, read_reprocessed
 from genims_platform.audit.verify.rows import See
 from genims_platform.audit.verify.spine import SpineRow
+from genims_platform.mysql.append_only import LEDGER
 
 _ENCRYPTED = "v1."
 _CHANGES = "data_change_audit"
@@ -35,9 +37,13 @@ class PersonalValues:
         self._policy = policy
         self._found: list[Finding] = []
         self._pieces: dict[tuple[int, str], list[bytes]] = {}
+        self._sources: dict[int, str] = {}
+        """Number of an event that was recorded after all → the source it came from."""
 
     def reader(self, layout: Layout) -> See | None:
-        """A look at one value, at an image, or at the changed columns of a class table."""
+        """A look at one value, at an image, or at the changed columns of a class table; the ledger comes first."""
+        if layout.table == LEDGER:
+            return self._ledger(layout)
         if layout.table == _CHANGES:
             return self._changes(layout)
         if layout.table in _CLASS_TABLES:
@@ -48,10 +54,22 @@ class PersonalValues:
         """A finding for each column that holds a personal value in clear."""
         yield from self._found
 
-    def _personal(self, batch: SpineRow, table: bytes | None) -> Collection[str]:
+    def _ledger(self, layout: Layout) -> See:
+        at_operation, at_payload = layout.position("operation_type"), layout.position("payload")
+
+        def see(batch: SpineRow, sequence: int, row: RawRow) -> None:
+            if row[at_operation] == OPERATION and (
+                found := read_reprocessed(batch.batch_no, sequence, row[at_payload], None, None)
+            ):
+                self._sources[sequence] = found.source
+
+        return see
+
+    def _personal(self, batch: SpineRow, sequence: int, table: bytes | None) -> Collection[str]:
         if batch.routing_version != self._policy.version or table is None:
             return ()
-        return self._policy.personal_columns(f"{batch.source_db}.{table.decode()}")
+        source = self._sources.get(sequence, batch.source_db)
+        return self._policy.personal_columns(f"{source}.{table.decode()}")
 
     def _report(self, batch: SpineRow, sequence: int, table: str, what: str) -> None:
         sentence = f"number {sequence} holds {what} in clear, which is personal"
@@ -63,7 +81,7 @@ class PersonalValues:
         at_chunk, at_chunks = layout.position("chunk_no"), layout.position("chunk_count")
 
         def see(batch: SpineRow, sequence: int, row: RawRow) -> None:
-            personal = self._personal(batch, row[at_table])
+            personal = self._personal(batch, sequence, row[at_table])
             if not personal:
                 return
             column, state = (row[at_column] or b"").decode(), row[at_state]
@@ -88,7 +106,7 @@ class PersonalValues:
         at_values = [layout.position(column) for column in ("old_values", "new_values")]
 
         def see(batch: SpineRow, sequence: int, row: RawRow) -> None:
-            if personal := self._personal(batch, row[at_table]):
+            if personal := self._personal(batch, sequence, row[at_table]):
                 for position in at_values:
                     self._look(batch, sequence, layout.table, row[position] or b"", personal)
 
@@ -101,7 +119,7 @@ class PersonalValues:
 
         def see(batch: SpineRow, sequence: int, row: RawRow) -> None:
             column = (row[at_name] or b"").decode()
-            if column in self._personal(batch, row[at_table]) and any(_is_clear(row[at]) for at in at_values):
+            if column in self._personal(batch, sequence, row[at_table]) and any(_is_clear(row[at]) for at in at_values):
                 self._report(batch, sequence, layout.table, f"{(row[at_table] or b'').decode()}.{column}")
 
         return see

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from genims_platform.audit.policy import AuditPolicy
 from genims_platform.audit.verify.encoding import Layout, RawRow
 from genims_platform.audit.verify.findings import Finding
+from genims_platform.audit.verify.reprocessed import OPERATION, Reprocessed, read_reprocessed
 from genims_platform.audit.verify.rows import See
 from genims_platform.audit.verify.spine import SpineRow
 from genims_platform.mysql.append_only import LEDGER
@@ -42,6 +43,7 @@ class _Event:
     batch: SpineRow
     kind: str
     operation: str
+    source: str
     table: str | None
     is_ok: bool
     details: set[str] = field(default_factory=set)
@@ -61,6 +63,8 @@ class Projections:
         self._events: dict[int, _Event] = {}
         self._columns: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
         self._strays: list[Finding] = []
+        self.reprocessed: list[Reprocessed] = []
+        """Events that were recorded after all; they go with their originals, wherever those are."""
 
     def reader(self, layout: Layout) -> See | None:
         """A look at what ties a row to its event; all tables come after the ledger."""
@@ -79,16 +83,28 @@ class Projections:
     def _ledger(self, layout: Layout) -> See:
         at_kind, at_operation = layout.position("event_kind"), layout.position("operation_type")
         at_table, at_status = layout.position("table_name"), layout.position("status")
+        at_key, at_payload = layout.position("primary_key_value"), layout.position("payload")
 
         def see(batch: SpineRow, sequence: int, row: RawRow) -> None:
-            table = row[at_table]
-            self._events[sequence] = _Event(
+            table, operation = row[at_table], row[at_operation]
+            event = _Event(
                 batch,
                 (row[at_kind] or b"").decode(),
-                (row[at_operation] or b"").decode(),
+                (operation or b"").decode(),
+                batch.source_db,
                 None if table is None else table.decode(),
                 row[at_status] == b"OK",
             )
+            self._events[sequence] = event
+            if event.kind == _CONTROL and operation == OPERATION:
+                found = read_reprocessed(batch.batch_no, sequence, row[at_payload], table, row[at_key])
+                if found is None:
+                    sentence = f"number {sequence} records an event after all, but does not say which"
+                    self._strays.append(Finding("V21", batch.batch_no, sequence, LEDGER, sentence))
+                    return
+                self.reprocessed.append(found)
+                # Its rows are those that the original should have had.
+                event.kind, event.operation, event.source = found.kind, found.operation, found.source
 
         return see
 
@@ -136,7 +152,7 @@ class Projections:
         return self._policy_problem(sequence, event)
 
     def _policy_problem(self, sequence: int, event: _Event) -> tuple[str, str] | None:
-        rule = self._policy.table(f"{event.batch.source_db}.{event.table}")
+        rule = self._policy.table(f"{event.source}.{event.table}")
         if rule is None or event.batch.routing_version != self._policy.version:
             return None
         for table_class in rule.classes:

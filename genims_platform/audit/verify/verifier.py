@@ -19,6 +19,7 @@ from genims_platform.audit.verify.encoding import Layout, live_layouts
 from genims_platform.audit.verify.findings import Finding
 from genims_platform.audit.verify.personal import PersonalValues
 from genims_platform.audit.verify.projections import Projections
+from genims_platform.audit.verify.reprocessed import unfounded
 from genims_platform.audit.verify.rows import check_rows
 from genims_platform.audit.verify.server import account_findings, schema_findings
 from genims_platform.audit.verify.spine import ChainWalk, Cursor, Cursors, SpineRow, read_spine, spine_row
@@ -342,9 +343,11 @@ def _stop_worker() -> None:
 
 
 def _check_range(piece: Sequence[SpineRow]) -> tuple[int, list[Finding]]:
-    rules = (PersonalValues(_worker["policy"]), Projections(_worker["policy"]))
+    projections = Projections(_worker["policy"])
+    rules = (PersonalValues(_worker["policy"]), projections)
     with _worker["database"].connection() as connection:
-        return check_rows(connection, _worker["layouts"], piece, rules, _worker["lost"])
+        rows, findings = check_rows(connection, _worker["layouts"], piece, rules, _worker["lost"])
+        return rows, [*findings, *unfounded(connection, projections.reprocessed)]
 
 
 def verifier_database(server: MySQLServer) -> Database:
