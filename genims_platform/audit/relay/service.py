@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
@@ -13,17 +13,19 @@ from genims_platform.audit.encryption.keystore import KeyStore, key_store
 from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.ledger.errors import AuditUnavailableError, HaltError
 from genims_platform.audit.policy import audit_policy
-from genims_platform.audit.relay.earlier import Earlier
 from genims_platform.audit.relay.failpoints import Failpoint
 from genims_platform.audit.relay.feed import Feed, Timing
 from genims_platform.audit.relay.figures import Figures, RelayResult, Report, SourceState
 from genims_platform.audit.relay.holds import may_rotate
 from genims_platform.audit.relay.journal import Journal
 from genims_platform.audit.relay.leadership import LEADER, STANDBY, LeaderExistsError, Leadership
-from genims_platform.audit.relay.mapping import Mapper
+from genims_platform.audit.relay.preparation import mapper_of
 from genims_platform.audit.relay.source_reader import SourceReader
 from genims_platform.audit.relay.sync_record import sync_fact
+from genims_platform.audit.relay.worker import Workers
 from genims_platform.audit.relay.writer import Writer
+from genims_platform.audit.restore.standing import check_not_set_back
+from genims_platform.audit.routing.router import Unclassified
 from genims_platform.settings import SOURCE_NAMES, Settings
 
 __all__ = ["LeaderExistsError", "NotBegunError", "Relay", "RelayResult", "Report"]
@@ -123,6 +125,7 @@ class _Run:
         self._idle_record_at = 0.0
         self._races_recorded = self._reconnects_recorded = 0
         self._alerted = False
+        self._unclassified: set[Unclassified] = set()
 
     def run(
         self, stop: threading.Event, *, seconds: float | None, once: bool, standby: bool, exclusive: bool
@@ -134,17 +137,18 @@ class _Run:
             journal = self._journal(ledger)
             if journal is not None:
                 journal.check()
+            check_not_set_back(self._settings, ledger)
             if exclusive:
                 self._leadership = Leadership(open_ledger(self._settings, "relay"))
                 stack.callback(self._leadership.close)
             self._lead_or_refuse(standby=standby)
             keys = stack.enter_context(closing(key_store(self._settings)))
             keys.health()
-            self._feeds, mappers = self._make_feeds(keys)
+            workers = stack.enter_context(closing(Workers(self._settings, self._settings.audit_workers)))
+            self._feeds = self._make_feeds(keys, workers)
             self._writer = Writer(
                 ledger,
                 self._feeds,
-                mappers,
                 journal,
                 self._passing,
                 batch_size=self._settings.etl_batch_size,
@@ -171,7 +175,7 @@ class _Run:
             return None
         return Journal(folder, ledger, timedelta(days=self._settings.audit_journal_keep_days))
 
-    def _make_feeds(self, keys: KeyStore) -> tuple[dict[str, Feed], dict[str, Mapper]]:
+    def _make_feeds(self, keys: KeyStore, workers: Workers) -> dict[str, Feed]:
         own = self._settings
         timing = Timing(
             own.audit_poll_min_ms / 1000,
@@ -181,29 +185,27 @@ class _Run:
             own.audit_queue_keep_days,
             own.audit_bulk_rows,
         )
-        policy = audit_policy()
-        mappers = {
-            source: Mapper(
-                source,
-                policy,
-                keys,
-                Earlier(source, lambda: open_ledger(own, "relay")),
-                own.audit_bulk_rows,
-                owners={own.source_primary(source).user, own.audit_install(source).user},
-            )
-            for source in self._sources
-        }
-        feeds = {
+        return {
             source: Feed(
                 SourceReader(source, own.audit_relay(source), self._passing),
-                mappers[source],
+                mapper_of(own, source, keys),
+                workers,
                 timing,
                 self._wake,
+                self._note_unclassified,
                 lambda name: may_rotate(own, name),
             )
             for source in self._sources
         }
-        return feeds, mappers
+
+    def _note_unclassified(self, found: Set[Unclassified]) -> None:
+        for name in sorted(found - self._unclassified, key=str):
+            table = f"{name.source}.{name.table}"
+            if name.column is None:
+                _logger.warning("UNCLASSIFIED_TABLE: %s is in no list of the audit policy", table)
+            else:
+                _logger.warning("UNCLASSIFIED_COLUMN: %s.%s is in no list of the audit policy", table, name.column)
+            self._unclassified.add(name)
 
     def _wake(self) -> None:
         self._writer.wake()

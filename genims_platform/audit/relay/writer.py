@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from genims_platform.audit.ledger.append import Cursor, Ledger
-from genims_platform.audit.ledger.batch import Batch, Head, build_batch
+from genims_platform.audit.ledger.batch import Batch, Head, assemble_batch
 from genims_platform.audit.ledger.control import LOCK, LOCK_SECONDS, Appender, Fact
 from genims_platform.audit.ledger.errors import (
     AuditUnavailableError,
@@ -25,8 +25,7 @@ from genims_platform.audit.ledger.errors import (
 from genims_platform.audit.ledger.opening import installation_of
 from genims_platform.audit.relay.feed import READY_PARTS, Feed, Part
 from genims_platform.audit.relay.figures import Figures
-from genims_platform.audit.relay.journal import Journal
-from genims_platform.audit.relay.mapping import Mapper
+from genims_platform.audit.relay.journal import HOW_TO_GO_ON, Journal
 from genims_platform.audit.relay.polling import Backoff
 
 _PIPELINED_EVENTS = 500
@@ -60,8 +59,8 @@ class _TurnedBackError(Exception):
     """A trial went well and must not be committed."""
 
 
-class _UnmappableError(Exception):
-    """Building found an event that cannot be stored."""
+class _RefusedError(Exception):
+    """The audit database refuses this event."""
 
     def __init__(self, feed: Feed, event_id: int, error: UnstorableError) -> None:
         super().__init__(str(error))
@@ -76,7 +75,6 @@ class Writer:
     Args:
         ledger: the connection that writes.
         feeds: the sources.
-        mappers: source → what maps its events.
         journal: where committed batches are noted, if anywhere.
         passing: told each step that a test may stop at.
         batch_size: events of one transaction.
@@ -88,7 +86,6 @@ class Writer:
         self,
         ledger: Ledger,
         feeds: Mapping[str, Feed],
-        mappers: Mapping[str, Mapper],
         journal: Journal | None,
         passing: Callable[[str], None],
         *,
@@ -98,7 +95,6 @@ class Writer:
     ) -> None:
         self._ledger = ledger
         self._feeds = feeds
-        self._mappers = mappers
         self._journal = journal
         self._passing = passing
         self._batch_size = batch_size
@@ -157,7 +153,8 @@ class Writer:
             self._journal_due = False
         if self.head is not None and head.batch_no < self.head.batch_no:
             raise HaltError(
-                f"{self._ledger.server.address} was set back from batch {self.head.batch_no} to {head.batch_no}"
+                f"{self._ledger.server.address} was set back from batch {self.head.batch_no} to {head.batch_no}. "
+                f"{HOW_TO_GO_ON}"
             )
         self.head = head
         if self._unknown is not None:
@@ -207,7 +204,7 @@ class Writer:
             self._journal_due = True
             self.reconnects += 1
             self._failed(error, self._backoff.after_failure())
-        except _UnmappableError as found:
+        except _RefusedError as found:
             self._condemn(found.feed, found.event_id, found.error)
         else:
             return True
@@ -282,20 +279,18 @@ class Writer:
     def _build(self, head: Head, taken: Sequence[_Taken], now: datetime) -> _Prepared:
         batches: list[Batch] = []
         after = head
-        for feed, part in taken:
+        for _, part in taken:
             try:
                 batch = self._batch(head, part, now)
             except UnstorableError as error:
-                if error.entry is None:
-                    raise HaltError(f"a batch of {part.span.source} cannot be built: {error}", error.errno) from error
-                raise _UnmappableError(feed, part.event_ids[error.entry], error) from error
-            batches.append(batch.without_entries())
+                raise HaltError(f"a batch of {part.span.source} cannot be built: {error}", error.errno) from error
+            batches.append(batch)
             head = batch.head
         return _Prepared(after, [feed for feed, _ in taken], [part for _, part in taken], batches)
 
     def _batch(self, head: Head, part: Part, now: datetime, only: Sequence[int] | None = None) -> Batch:
         entries = part.entries if only is None else [part.entries[position] for position in only]
-        return build_batch(
+        return assemble_batch(
             head,
             "STREAM",
             part.span,
@@ -354,7 +349,7 @@ class Writer:
     def _committed(self, prepared: _Prepared, arrived: float) -> None:
         for feed, part in zip(prepared.feeds, prepared.parts, strict=True):
             feed.written(part)
-            self._mappers[part.span.source].pardon(part.event_ids)
+            feed.condemned.pardon(part.event_ids)
             self.quarantined += part.quarantined
             self.events += len(part.entries)
         self.batches += len(prepared.batches)
@@ -434,10 +429,10 @@ class Writer:
         refused = refusal(positions) if positions else None
         if refused is None:
             raise HaltError(f"a batch of {part.span.source} is refused, but none of its events alone: {error}")
-        raise _UnmappableError(feed, part.event_ids[positions[0]], refused)
+        raise _RefusedError(feed, part.event_ids[positions[0]], refused)
 
     def _condemn(self, feed: Feed, event_id: int, error: UnstorableError) -> None:
-        if not self._mappers[feed.source].condemn(event_id, str(error), error.errno):
+        if not feed.condemned.condemn(event_id, str(error), error.errno):
             raise HaltError(f"event {event_id} of {feed.source} is refused even in quarantine: {error}", error.errno)
         self._discard()
 
