@@ -9,6 +9,7 @@ from genims_platform.mysql.contract import ColumnContract
 from genims_platform.reporting.dashboard import DashboardQuery, dashboard_query
 from genims_platform.reporting.invariants.registry import INVARIANTS
 from genims_platform.reporting.table import ReportingTable
+from genims_platform.sources.reader import Read
 
 
 def table_page(table: ReportingTable) -> str:
@@ -85,9 +86,11 @@ def _sources(table: ReportingTable) -> Iterator[tuple[str, ...]]:
     columns = table.columns_read()
     shown: set[str] = set()
     for read in table.reads.values():
-        names = code(*sorted(columns.get(read.table, ()))) if read.table not in shown else "the same"
-        yield code(read.table), names, in_words(read.scope)
-        shown.add(read.table)
+        rows = in_words(read.scope) if isinstance(read, Read) else read.description
+        for name in read.tables:
+            names = code(*sorted(columns.get(name, ()))) if name not in shown else "the same"
+            yield code(name), names, rows
+            shown.add(name)
 
 
 def _checks(table: ReportingTable) -> list[str]:

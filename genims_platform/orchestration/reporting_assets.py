@@ -14,6 +14,7 @@ from genims_platform.orchestration.keys import reporting_key, source_key
 from genims_platform.orchestration.partitions import hours_of, key_of
 from genims_platform.orchestration.resources import AS_OF, REPORTING_DATABASE, SOURCES
 from genims_platform.reporting.checks import CHECK_NAMES, CheckOutcome
+from genims_platform.reporting.inputs import REPORTING
 from genims_platform.reporting.periods import DAY, Period, midnight, period_of
 from genims_platform.reporting.publish import Refresh, refresh
 from genims_platform.reporting.table import ReportingTable
@@ -198,7 +199,8 @@ def _rows_of_last_period(outcome: Refresh) -> int:
 
 
 def _source_rows(table: ReportingTable, outcome: Refresh) -> str:
-    counts: Mapping[str, int] = {source: outcome.rows_read.get(source, 0) for source in table.source_tables}
+    sources = (read.table for read in table.reads.values() if read.database != REPORTING)
+    counts: Mapping[str, int] = {source: outcome.rows_read.get(source, 0) for source in sources}
     return "\n".join(["| source | rows read |", "| --- | ---: |", *(f"| {s} | {n:,} |" for s, n in counts.items())])
 
 

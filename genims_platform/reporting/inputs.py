@@ -14,6 +14,7 @@ from genims_platform.reporting.once import Once
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read, SourceReader, lazy_source
 from genims_platform.sources.scope import Between, KeyFrom, LastSnapshot, Span
+from genims_platform.sources.summary import Summary
 
 REPORTING = "reporting"
 """Database name in a `Read` of kept snapshots, such as `reporting.inventory_value_summary`."""
@@ -43,9 +44,9 @@ class Inputs:
         """Rows by table over the life of the source reader."""
         return self._sources.rows_read
 
-    def scan(self, read: Read, span: Span) -> pl.LazyFrame:
-        """Rows of a source table, or stored ones of a reporting table: `Between` some days, or the `LastSnapshot`."""
-        if read.database != REPORTING:
+    def scan(self, read: Read | Summary, span: Span) -> pl.LazyFrame:
+        """Rows of a source, or stored ones of a reporting table: `Between` some days, or the `LastSnapshot`."""
+        if isinstance(read, Summary) or read.database != REPORTING:
             return self._sources.scan(read, span, partial(self._keys_from, span=span))
         contract = contracts("reporting")[read.table.partition(".")[2]]
         if not isinstance(read.scope, Between | LastSnapshot):

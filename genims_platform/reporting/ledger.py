@@ -1,12 +1,29 @@
 """Postings of the general ledger in INR."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 import polars as pl
 
 from genims_platform.reporting.exchange import total_inr, with_inr_rate
 from genims_platform.reporting.periods import Window
+from genims_platform.sources.summary import Summary
 
 _EXACT = pl.Decimal(38, 10)
+_SUM = pl.Decimal(38, 2)
 _ACCOUNT = ("account_code", "account_name", "account_type")
+
+_AMOUNTS = ("functional_debit", "functional_credit", "debit_amount", "credit_amount")
+# Lines add up only with their like: in one currency, and without the functional amount if they have none. They are then
+# converted after they are added up, and amounts of both signs must not make up a zero that needs no rate.
+_ALIKE = """
+    l.currency_code,
+    CASE WHEN l.functional_debit IS NULL THEN sign(coalesce(l.debit_amount, 0)) END,
+    CASE WHEN l.functional_credit IS NULL THEN sign(coalesce(l.credit_amount, 0)) END
+"""
+_SUMS = ", ".join(f"sum(l.{amount}) AS {amount}" for amount in _AMOUNTS)
+_POSTED = "h.posted AND NOT h.reversed AND h.posting_date < %(end)s"
+_LINES = "journal_entry_lines l JOIN journal_entry_headers h ON h.journal_entry_id = l.journal_entry_id"
 
 
 def postings(
@@ -26,23 +43,49 @@ def postings(
         on="account_id",
         how="left",
     )
-    rated = with_inr_rate(dated, rates, currency="currency_code", on="day")
+    return _in_inr(
+        dated, rates, "day", "source_document_id", "account_id", *_ACCOUNT, "factory_id", "cost_center_id"
+    ).with_columns(expense=pl.col("debit") - pl.col("credit"))
 
-    def inr(side: str) -> pl.Expr:
+
+def account_by_day(name: str, first: str, last: str) -> Summary:
+    """Postings on the accounts with codes from `first` to `last`, up to the window's end, added up by day.
+
+    `summed_postings` converts them. `name` names the summary.
+    """
+    return Summary(
+        f"financial.{name}",
+        f"posted on accounts `{first}` to `{last}` before the end of the window, added up by day",
+        f"""
+        SELECT h.posting_date AS day, l.currency_code, {_SUMS}
+        FROM {_LINES}
+        WHERE {_POSTED} AND l.account_id IN (
+          SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code BETWEEN '{first}' AND '{last}'
+        )
+        GROUP BY h.posting_date, {_ALIKE}
+        """,  # noqa: S608 - account codes that a model names
+        {"day": pl.Date(), **_SUMMED},
+    )
+
+
+_SUMMED: Mapping[str, pl.DataType] = {"currency_code": pl.String(), **dict.fromkeys(_AMOUNTS, _SUM)}
+
+
+def summed_postings(sums: pl.LazyFrame, rates: pl.LazyFrame, *keys: str) -> pl.LazyFrame:
+    """`day`, `keys`, `debit`, `credit` and `expense` of postings that SQL has added up, as of `postings`."""
+    return _in_inr(sums, rates, "day", *keys).with_columns(expense=pl.col("debit") - pl.col("credit"))
+
+
+def _in_inr(lines: pl.LazyFrame, rates: pl.LazyFrame, *columns: str) -> pl.LazyFrame:
+    """`columns` of dated lines, and their `debit` and `credit` in INR."""
+    rated = with_inr_rate(lines, rates, currency="currency_code", on="day")
+
+    def inr(side: Literal["debit", "credit"]) -> pl.Expr:
         native = pl.col(f"{side}_amount").cast(_EXACT).fill_null(0)
         converted = pl.when(native == 0).then(native).otherwise(native * pl.col("inr_rate"))
         return pl.coalesce(pl.col(f"functional_{side}").cast(_EXACT), converted)
 
-    return rated.select(
-        "day",
-        "source_document_id",
-        "account_id",
-        *_ACCOUNT,
-        "factory_id",
-        "cost_center_id",
-        debit=inr("debit"),
-        credit=inr("credit"),
-    ).with_columns(expense=pl.col("debit") - pl.col("credit"))
+    return rated.select(*columns, debit=inr("debit"), credit=inr("credit"))
 
 
 def total_posted(amount: pl.Expr, where: pl.Expr | None = None) -> pl.Expr:

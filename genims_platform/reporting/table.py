@@ -22,6 +22,7 @@ from genims_platform.reporting.checks import Checks, Expected
 from genims_platform.reporting.inputs import REPORTING, input_schema
 from genims_platform.reporting.periods import DAY, Period, Window, midnight
 from genims_platform.sources.reader import EmptySources, Read, Sources
+from genims_platform.sources.summary import Summary
 
 Group = Literal["performance", "sales", "financial", "inventory"]
 Model = Callable[..., pl.LazyFrame]
@@ -42,7 +43,7 @@ class ReportingTable:
     group: Group
     period: Period
     model: Model
-    reads: Mapping[str, Read]
+    reads: Mapping[str, Read | Summary]
     recompute: int
     horizon: int
     rolling_days: int
@@ -67,7 +68,8 @@ class ReportingTable:
     @property
     def source_tables(self) -> tuple[str, ...]:
         """The source tables read, for example `mes.work_orders`, each once."""
-        return tuple(dict.fromkeys(read.table for read in self.reads.values() if read.database != REPORTING))
+        reads = (read for read in self.reads.values() if read.database != REPORTING)
+        return tuple(dict.fromkeys(table for read in reads for table in read.tables))
 
     @property
     def kept_tables(self) -> tuple[str, ...]:
@@ -116,7 +118,7 @@ def reporting_table(
     return declare
 
 
-def _reads(model: Model) -> dict[str, Read]:
+def _reads(model: Model) -> dict[str, Read | Summary]:
     hints = get_type_hints(model, include_extras=True).items()
     claims = {name: get_args(hint)[1:] for name, hint in hints if get_origin(hint) is Annotated}
-    return {name: claim for name, (claim, *_) in claims.items() if isinstance(claim, Read)}
+    return {name: claim for name, (claim, *_) in claims.items() if isinstance(claim, Read | Summary)}

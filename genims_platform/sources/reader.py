@@ -5,7 +5,7 @@ Many rows come through connectorx, few ones over connections that are kept.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -24,6 +24,7 @@ from genims_platform.sources.connection import IdleConnections, Result
 from genims_platform.sources.schema import live_columns
 from genims_platform.sources.scope import Everything, KeyFrom, Scope, Span
 from genims_platform.sources.small_reads import copied, expected_rows
+from genims_platform.sources.summary import Summary
 
 Parameters = Mapping[str, object]
 
@@ -56,12 +57,17 @@ class Read:
         """Short name of the database."""
         return self.table.partition(".")[0]
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The one table, as for a `Summary`, which may have several."""
+        return (self.table,)
+
 
 class Sources(Protocol):
     """What models and checks need of the sources; tests may pass frames instead of a server."""
 
-    def scan(self, read: Read, span: Span) -> pl.LazyFrame:
-        """The rows of one table for a span, in catalogue types, read when collected."""
+    def scan(self, read: Read | Summary, span: Span) -> pl.LazyFrame:
+        """The rows of one table, or of a summary, for a span, in their types, read when collected."""
         ...
 
     def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
@@ -91,11 +97,15 @@ class SourceReader:
         self._connections = IdleConnections(settings.data_sync_timeout)
         self.rows_read: Counter[str] = Counter()
 
-    def scan(self, read: Read, span: Span, keys: Callable[[KeyFrom], Sequence[str]] | None = None) -> pl.LazyFrame:
-        """The rows of one table for a span as a LazyFrame that selects only the columns it is asked for.
+    def scan(
+        self, read: Read | Summary, span: Span, keys: Callable[[KeyFrom], Sequence[str]] | None = None
+    ) -> pl.LazyFrame:
+        """The rows of one table for a span as a LazyFrame that selects only the columns it is asked for, or a summary.
 
         `keys` looks keys up in other databases, `keys_from` by default.
         """
+        if isinstance(read, Summary):
+            return lazy_source(read.table, read.schema, lambda columns: self._summed_up(read, span).select(columns))
         schema = source_table(read.table).polars_schema
         look_up = keys or partial(self.keys_from, span=span)
 
@@ -117,7 +127,7 @@ class SourceReader:
             .order_by(key)
         )
         server = self._settings.source(database)
-        self._require_columns(database, server, select)
+        self._require_columns(database, server, _columns_by_table(select))
 
         def run(connection: extensions.connection) -> list[str]:
             with connection.cursor() as cursor:
@@ -159,7 +169,7 @@ class SourceReader:
             .from_(exp.to_table(table, quoted=True))
             .where(read.scope.predicate(span))
         )
-        live = self._require_columns(read.database, server, select)
+        live = self._require_columns(read.database, server, _columns_by_table(select))
         statement = select.sql("postgres")
         dtypes = source_table(read.table).polars_schema
         schema = {name: dtypes[name] for name in columns}
@@ -180,6 +190,15 @@ class SourceReader:
             self.rows_read[read.table] += frame.height
         return frame
 
+    def _summed_up(self, summary: Summary, span: Span) -> pl.DataFrame:
+        server = self._settings.source(summary.database)
+        named = {table.partition(".")[2]: columns for table, columns in summary.columns.items()}
+        self._require_columns(summary.database, server, named)
+        frame = self._use(server, partial(summary.rows, span=span), f"summing up {summary.table}")
+        with self._lock:
+            self.rows_read[summary.table] += frame.height
+        return frame
+
     def _use(self, server: PostgresServer, work: Callable[[extensions.connection], Result], what: str) -> Result:
         try:
             return self._connections.use(server, work)
@@ -193,12 +212,12 @@ class SourceReader:
         except (psycopg2.Error, pl.exceptions.PolarsError) as error:
             raise SourceReadError(f"{server.address}: {what} failed: {self._cause(error)}") from None
 
-    def _require_columns(self, database: str, server: PostgresServer, select: exp.Select) -> _Live:
-        """Compare what the statement names, in its conditions too, with the live database."""
+    def _require_columns(self, database: str, server: PostgresServer, named: Mapping[str, Collection[str]]) -> _Live:
+        """Compare what a statement names by table, in its conditions too, with the live database."""
         found = self._live_database(database, server)
         live = found.columns
         wrong: list[str] = []
-        for table, columns in _columns_by_table(select).items():
+        for table, columns in named.items():
             if table not in live:
                 raise SourceDriftError(f"{server.address} has no table {table}, which reports read; {_ADVICE}")
             expected = {column.name: column.type for column in source_table(f"{database}.{table}").columns}
@@ -235,12 +254,16 @@ class EmptySources:
         self._schema_of = schema_of
         self.columns_read: dict[str, frozenset[str]] = {}
 
-    def scan(self, read: Read, span: Span) -> pl.LazyFrame:  # noqa: ARG002
-        """An empty table in its own types."""
+    def scan(self, read: Read | Summary, span: Span) -> pl.LazyFrame:  # noqa: ARG002
+        """An empty table, or summary, in its own types."""
+        if isinstance(read, Summary):
+            for table, columns in read.columns.items():
+                self._record(table, columns)
+            return pl.LazyFrame(schema=dict(read.schema))
         schema = self._schema_of(read.table)
 
         def fetch(columns: list[str]) -> pl.DataFrame:
-            self.columns_read[read.table] = self.columns_read.get(read.table, frozenset()) | frozenset(columns)
+            self._record(read.table, columns)
             return pl.DataFrame(schema={name: schema[name] for name in columns})
 
         return lazy_source(read.table, schema, fetch)
@@ -248,6 +271,9 @@ class EmptySources:
     def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:  # noqa: ARG002
         """No rows."""
         return pl.DataFrame()
+
+    def _record(self, table: str, columns: Iterable[str]) -> None:
+        self.columns_read[table] = self.columns_read.get(table, frozenset()) | frozenset(columns)
 
 
 def lazy_source(

@@ -10,6 +10,7 @@ from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.table import ReportingTable
 from genims_platform.sources.reader import Parameters, Read
 from genims_platform.sources.scope import Span
+from genims_platform.sources.summary import Summary
 
 MONDAY = date(2026, 3, 2)
 TUESDAY = MONDAY + DAY
@@ -22,13 +23,17 @@ def at(day: date, hour: float, minute: float = 0) -> datetime:
 
 
 class FrameSources:
-    """Serves given rows by table name; columns left out are NULL, tables left out are empty, scopes are ignored."""
+    """Serves given rows by name of table or summary; columns left out are NULL, tables left out are empty.
+
+    Scopes are ignored.
+    """
 
     def __init__(self, tables: Mapping[str, Rows]) -> None:
-        self._tables = {name: _complete(name, rows) for name, rows in tables.items()}
+        self._tables = tables
 
-    def scan(self, read: Read, span: Span) -> pl.LazyFrame:  # noqa: ARG002
-        return self._tables.get(read.table, _complete(read.table, [])).lazy()
+    def scan(self, read: Read | Summary, span: Span) -> pl.LazyFrame:  # noqa: ARG002
+        schema = read.schema if isinstance(read, Summary) else input_schema(read.table)
+        return _complete(read.table, self._tables.get(read.table, []), dict(schema)).lazy()
 
     def query(self, database: str, statement: str, parameters: Parameters) -> pl.DataFrame:
         raise NotImplementedError("rows in memory answer no SQL")
@@ -40,8 +45,7 @@ def rows_of(table: ReportingTable, tables: Mapping[str, Rows], window: Window) -
     return table.contract.cast(computed)[0].sort(table.contract.primary_key)
 
 
-def _complete(name: str, rows: Rows) -> pl.DataFrame:
-    schema = dict(input_schema(name))
+def _complete(name: str, rows: Rows, schema: dict[str, pl.DataType]) -> pl.DataFrame:
     if isinstance(rows, pl.DataFrame):
         given = rows.cast({column: schema[column] for column in rows.columns})
         return given.with_columns(

@@ -10,7 +10,7 @@ from genims_platform.reporting.checks import Checks, Expectation, Identity, Reco
 from genims_platform.reporting.exchange import inr, total_inr, with_inr_rate
 from genims_platform.reporting.financial.cash_calendar import due_calendar
 from genims_platform.reporting.inr_check import in_inr
-from genims_platform.reporting.ledger import postings, total_posted
+from genims_platform.reporting.ledger import account_by_day, summed_postings, total_posted
 from genims_platform.reporting.order_lines import EXACT
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.purchase_orders import standing_lines
@@ -23,13 +23,12 @@ from genims_platform.reporting.recognition import (
 )
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read, Sources
-from genims_platform.sources.scope import Between, CodeRange, Earliest, KeyIn, Until
+from genims_platform.sources.scope import Between, Earliest, KeyIn
 
 _LONGEST_TERMS = 120
 _TERMS = timedelta(days=_LONGEST_TERMS)
 _AHEAD = timedelta(days=30)
 _FIRST_CASH_ACCOUNT, _LAST_CASH_ACCOUNT = "1110", "1139"
-_CASH = CodeRange("account_code", _FIRST_CASH_ACCOUNT, _LAST_CASH_ACCOUNT)
 _DUE_AMOUNTS = (
     "receipts_due_inr",
     "invoiced_inr",
@@ -181,15 +180,7 @@ def cash_flow_daily(
             KeyIn("purchase_order_id", "purchase_order_lines", "purchase_order_id", Between("delivery_date")),
         ),
     ],
-    entries: Annotated[pl.LazyFrame, Read("financial.journal_entry_headers", Until("posting_date"))],
-    cash_lines: Annotated[
-        pl.LazyFrame,
-        Read(
-            "financial.journal_entry_lines",
-            KeyIn("account_id", "chart_of_accounts", "account_id", _CASH),
-        ),
-    ],
-    accounts: Annotated[pl.LazyFrame, Read("financial.chart_of_accounts")],
+    cash: Annotated[pl.LazyFrame, account_by_day("cash_by_day", _FIRST_CASH_ACCOUNT, _LAST_CASH_ACCOUNT)],
     statements: Annotated[pl.LazyFrame, Read("financial.financial_statements", Between("end_date"))],
     rates: Annotated[pl.LazyFrame, Read("financial.exchange_rates")],
 ) -> pl.LazyFrame:
@@ -211,7 +202,7 @@ def cash_flow_daily(
         .select("day")
     )
     receivables = _receivables(recognised_orders(orders, shipments, proofs, window), customers, rates)
-    ledger = _cash(postings(entries, cash_lines, accounts, rates, window))
+    ledger = _cash(summed_postings(cash, rates))
     movements = [
         due_calendar(receivables).select("day", receipts_due_inr="due", receipts_due_next_30d_inr="due_next_30d"),
         receivables.group_by(day="due").agg(order_rows=pl.len()),
@@ -256,8 +247,7 @@ def _cash(ledger: pl.LazyFrame) -> pl.LazyFrame:
     # A movement that cannot be converted leaves the balance unknown from then on.
     unknown = (receipts.is_null() | payments.is_null()).cast(pl.Int32).cum_sum() > 0
     return (
-        ledger.filter(pl.col("account_code").is_between(pl.lit(_FIRST_CASH_ACCOUNT), pl.lit(_LAST_CASH_ACCOUNT)))
-        .group_by("day")
+        ledger.group_by("day")
         .agg(ledger_receipts_inr=total_posted(pl.col("debit")), ledger_payments_inr=total_posted(pl.col("credit")))
         .sort("day")
         .with_columns(cash_position_inr=pl.when(~unknown).then((receipts - payments).cum_sum()))

@@ -8,7 +8,7 @@ import polars as pl
 from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Expectation, Identity, Reconciliation, sql
 from genims_platform.reporting.exchange import inr, total_inr, with_inr_rate
-from genims_platform.reporting.ledger import postings, total_posted
+from genims_platform.reporting.ledger import account_by_day, summed_postings, total_posted
 from genims_platform.reporting.order_lines import order_lines
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.recognition import (
@@ -21,7 +21,7 @@ from genims_platform.reporting.recognition import (
 )
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read, Sources
-from genims_platform.sources.scope import Alike, Between, KeyIn, LastSnapshot, Until
+from genims_platform.sources.scope import Between, LastSnapshot, Until
 
 _TURNOVER_DAYS = 90
 _BEFORE = timedelta(days=_TURNOVER_DAYS - 1)
@@ -137,15 +137,7 @@ def financial_ratios(
         pl.LazyFrame,
         Read("reporting.inventory_value_summary", LastSnapshot("inventory_value_summary", "inventory_date")),
     ],
-    entries: Annotated[pl.LazyFrame, Read("financial.journal_entry_headers", Until("posting_date"))],
-    receivable_lines: Annotated[
-        pl.LazyFrame,
-        Read(
-            "financial.journal_entry_lines",
-            KeyIn("account_id", "chart_of_accounts", "account_id", Alike("account_code", _RECEIVABLES)),
-        ),
-    ],
-    accounts: Annotated[pl.LazyFrame, Read("financial.chart_of_accounts")],
+    receivables: Annotated[pl.LazyFrame, account_by_day("receivables_by_day", _RECEIVABLES, _RECEIVABLES)],
     orders: Annotated[pl.LazyFrame, Read("erp.sales_orders", candidate_orders(_BEFORE))],
     shipments: Annotated[pl.LazyFrame, Read("tms.shipments", candidate_shipments(_BEFORE))],
     proofs: Annotated[pl.LazyFrame, Read("tms.proof_of_delivery", candidate_proofs(_BEFORE))],
@@ -168,7 +160,8 @@ def financial_ratios(
             _statement_figures(statements, window),
             payables.select(accounts_payable_inr=kpi.total(pl.col("open_amount_inr"))),
             stock.select(inventory_value_inr=kpi.total(pl.col("stock_value_inr"))),
-            _receivables(postings(entries, receivable_lines, accounts, rates, window)),
+            # What customers owe by the ledger.
+            summed_postings(receivables, rates).select(receivables=total_posted(pl.col("expense"))),
             _sales(recognised, lines, materials, rates, window),
             _purchases(purchase_orders, rates, window),
         ],
@@ -230,11 +223,6 @@ def _statement_figures(statements: pl.LazyFrame, window: Window) -> pl.LazyFrame
             for figure in figures
         },
     )
-
-
-def _receivables(ledger: pl.LazyFrame) -> pl.LazyFrame:
-    """One row: what customers owe by the ledger."""
-    return ledger.filter(pl.col("account_code") == _RECEIVABLES).select(receivables=total_posted(pl.col("expense")))
 
 
 def _sales(

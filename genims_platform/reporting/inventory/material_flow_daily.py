@@ -187,8 +187,10 @@ def _stock(snapshots: pl.LazyFrame) -> list[pl.LazyFrame]:
 
 def _usage(consumed: pl.LazyFrame, window: Window) -> pl.LazyFrame:
     """Mean consumption a day over the 30 days up to each day of the window."""
+    # Added up first: every row that is left becomes 30.
+    daily = consumed.group_by(_KEYS).agg(kpi.total(pl.col("quantity")))
     return (
-        over_days(consumed, _USAGE_DAYS)
+        over_days(daily, _USAGE_DAYS)
         .filter(pl.col("day").is_between(window.first, window.last_day))
         .group_by("plant_id", "material_id", flow_date="day")
         .agg(avg_daily_usage_30d=kpi.total(pl.col("quantity")).cast(pl.Float64) / _USAGE_DAYS)

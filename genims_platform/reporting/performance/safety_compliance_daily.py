@@ -10,7 +10,7 @@ from genims_platform.reporting.checks import Checks, Identity, Reconciliation, a
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read, Sources
-from genims_platform.sources.scope import Between, Until
+from genims_platform.sources.scope import Between, Earliest, Until
 
 _KEY = ("safety_date", "factory_id")
 _YEAR = timedelta(days=365)
@@ -119,7 +119,9 @@ def safety_compliance_daily(
     departments: Annotated[pl.LazyFrame, Read("hcm.departments")],
     employees: Annotated[pl.LazyFrame, Read("hcm.employees")],
     attendance: Annotated[pl.LazyFrame, Read("hcm.attendance_records", Between("attendance_date", before=_BEFORE))],
-    all_attendance: Annotated[pl.LazyFrame, Read("hcm.attendance_records", Until("attendance_date"))],
+    first_attendance: Annotated[
+        pl.LazyFrame, Read("hcm.attendance_records", Earliest("attendance_records", "attendance_date"))
+    ],
     enrollments: Annotated[pl.LazyFrame, Read("hcm.training_enrollments", Between("attendance_date"))],
     schedules: Annotated[pl.LazyFrame, Read("hcm.training_schedules")],
     courses: Annotated[pl.LazyFrame, Read("hcm.training_courses")],
@@ -157,7 +159,7 @@ def safety_compliance_daily(
         ),
     ]
     daily = (
-        pl.concat([_factory_days(factories, all_attendance, window), *facts], how="diagonal_relaxed")
+        pl.concat([_factory_days(factories, first_attendance, window), *facts], how="diagonal_relaxed")
         .group_by(_KEY)
         .agg(
             pl.col(_ADDED_UP).sum(),
@@ -243,8 +245,8 @@ def _permit_facts(maintenance_orders: pl.LazyFrame, assets: pl.LazyFrame) -> pl.
     )
 
 
-def _factory_days(factories: pl.LazyFrame, all_attendance: pl.LazyFrame, window: Window) -> pl.LazyFrame:
-    first = all_attendance.select(first_day=pl.col("attendance_date").min())
+def _factory_days(factories: pl.LazyFrame, first_attendance: pl.LazyFrame, window: Window) -> pl.LazyFrame:
+    first = first_attendance.select(first_day=pl.col("attendance_date").min())
     return (
         _days(window)
         .join(first, how="cross")

@@ -122,14 +122,9 @@ WORKING_CAPITAL: dict[str, Rows] = {
     "reporting.inventory_value_summary": [
         {"inventory_date": LAST, "material_id": name, "stock_value_inr": 120} for name in ("M-1", "M-2")
     ],
-    "financial.chart_of_accounts": [{"account_id": "A", "account_code": "1210"}],
-    "financial.journal_entry_headers": [
-        {"journal_entry_id": f"JE-{n}", "posting_date": day, "posted": True, "reversed": False}
-        for n, day in enumerate((date(2025, 1, 1), LAST, date(2026, 4, 1)))
-    ],
-    "financial.journal_entry_lines": [
-        {"journal_entry_id": f"JE-{n}", "account_id": "A", "functional_debit": debit, "functional_credit": credit}
-        for n, (debit, credit) in enumerate(((500, 0), (100, 200), (7000, 0)))
+    "financial.receivables_by_day": [
+        {"day": day, "functional_debit": debit, "functional_credit": credit}
+        for day, debit, credit in ((date(2025, 1, 1), 500, 0), (LAST, 100, 200))
     ],
 }
 

@@ -1,0 +1,59 @@
+"""Sums that PostgreSQL forms before anything is read: a history of any length arrives as few rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+import polars as pl
+import sqlglot
+from psycopg2 import extensions
+from sqlglot import exp
+
+from genims_platform.sources.scope import Span
+from genims_platform.sources.small_reads import copied
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model's claim on rows that a SELECT forms of tables of one database, in place of a `Read` of all their rows.
+
+    `table` names the result like a table of the database, such as `financial.cash_by_day`; `schema` are its columns in
+    order, `description` says in words what it sums up. In `statement` every column names its table by an alias, and
+    the bounds of the span are `%(start)s`, `%(end)s`, `%(first_day)s` and `%(last_day)s`.
+    """
+
+    table: str
+    description: str
+    statement: str
+    schema: Mapping[str, pl.DataType]
+
+    @property
+    def database(self) -> str:
+        """Short name of the database."""
+        return self.table.partition(".")[0]
+
+    @cached_property
+    def columns(self) -> Mapping[str, frozenset[str]]:
+        """Source table, such as `financial.journal_entry_lines`, → columns that the statement names."""
+        tree = sqlglot.parse_one(self.statement, read="postgres")
+        known = {common.alias for common in tree.find_all(exp.CTE)}
+        tables = {found.alias: found.name for found in tree.find_all(exp.Table) if found.name not in known}
+        named: dict[str, set[str]] = {f"{self.database}.{name}": set() for name in tables.values()}
+        for column in tree.find_all(exp.Column):
+            if column.table in tables:
+                named[f"{self.database}.{tables[column.table]}"].add(column.name)
+        return {table: frozenset(columns) for table, columns in named.items()}
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The source tables that the statement reads."""
+        return tuple(self.columns)
+
+    def rows(self, connection: extensions.connection, span: Span) -> pl.DataFrame:
+        """The rows for a span, summed up by the server."""
+        last_day = (span.end - timedelta(microseconds=1)).date()
+        bounds = {"start": span.start, "end": span.end, "first_day": span.start.date(), "last_day": last_day}
+        with connection.cursor() as cursor:
+            statement = cursor.mogrify(self.statement, bounds).decode()
+        return copied(connection, statement, self.schema)
