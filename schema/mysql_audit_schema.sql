@@ -685,7 +685,7 @@ CREATE TABLE audit_trail_completeness (
   duplicate_count BIGINT NULL COMMENT 'events more than once in MySQL',
   expected_digest DECIMAL(40,0) NULL COMMENT 'sum of the first 56 bits of each event_digest in PostgreSQL',
   actual_digest DECIMAL(40,0) NULL COMMENT 'sum of the first 56 bits of each event_digest in the ledger',
-  status VARCHAR(12) NOT NULL COMMENT 'OK, GAP, MISMATCH, SUSPENDED, NOT_AVAILABLE',
+  status VARCHAR(16) NOT NULL COMMENT 'OK, GAP, MISMATCH, SUSPENDED, NOT_AVAILABLE',
   gap_found TINYINT NOT NULL COMMENT 'flag [0..1]: 1 unless status is OK, SUSPENDED or NOT_AVAILABLE',
   detail LONGTEXT NULL COMMENT 'JSON with the first 100 event ids',
   PRIMARY KEY (audit_sequence, item_no, recorded_at),

@@ -23,7 +23,7 @@ TABLES = contracts("audit")
 FENCES = fences("audit")
 SPINE = "audit_sequence_manager"
 YEARS = [f"p{year}" for year in range(2026, 2036)]
-STRUCTURE_HASH = "61c8161faca5f02964a09f7eeb5d5953917a9566f5d0029381277d27f0b61aac"
+STRUCTURE_HASH = "e6df8fb484cb06a47510e47d4141847b1d4ad5aa30c3ca460d1892459aa9c2b7"
 FILES = ("schema", "indexes")
 _numbers = count(1)
 
