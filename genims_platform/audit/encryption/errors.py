@@ -11,12 +11,15 @@ class KeyStoreMissingError(KeyStoreUnavailableError):
     """There is no key store where the settings say; a new one is never made in passing, for it would lack every key."""
 
 
-class KeyStoreCorruptError(RuntimeError):
-    """The key store holds what it never stored; only a backup mends that."""
+class KeyStoreCorruptError(KeyStoreUnavailableError):
+    """The key store holds what it never stored; it cannot be used until a person puts a backup in its place."""
 
 
-class WrongKekError(SettingsError):
-    """`AUDIT_KEK` is not the key that this key store was made with."""
+class WrongKekError(SettingsError, ConnectionError):
+    """`AUDIT_KEK` is not the key that this key store was made with.
+
+    To a running program it is also a store that cannot be reached: another file may have come into its place.
+    """
 
 
 class KeySettingsError(SettingsError):

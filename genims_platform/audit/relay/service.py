@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
+from genims_platform.audit.encryption.errors import KeyStoreUnavailableError
 from genims_platform.audit.encryption.keystore import KeyStore, key_store
 from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.ledger.errors import AuditUnavailableError, HaltError
@@ -143,7 +144,7 @@ class _Run:
                 stack.callback(self._leadership.close)
             self._lead_or_refuse(standby=standby)
             keys = stack.enter_context(closing(key_store(self._settings)))
-            keys.health()
+            self._ask(keys)
             workers = stack.enter_context(closing(Workers(self._settings, self._settings.audit_workers)))
             self._feeds = self._make_feeds(keys, workers)
             self._writer = Writer(
@@ -164,6 +165,13 @@ class _Run:
             return self._deliver(stop, ledger, seconds=seconds, once=once, handover=standby and exclusive)
 
     # Starting.
+
+    def _ask(self, keys: KeyStore) -> None:
+        try:
+            keys.health()
+        except KeyStoreUnavailableError as error:
+            # What needs keys waits for them, everything else does not.
+            _logger.warning("%s", error)
 
     def _check_begun(self, ledger: Ledger) -> None:
         if ledger.head() is None:
