@@ -24,10 +24,10 @@ _KEY_STATEMENT = f"{KEYS % {'after': '$1', 'upto': '$2'}} LIMIT {_FETCHED_KEYS +
 _EVENT_STATEMENT = EVENTS % {"slots": "$1", "ids": "$2"}
 
 # A partition's events belong to the table that the policy knows.
-_ROOTS = """
-    SELECT leaf.relname, root.relname FROM pg_class leaf JOIN pg_class root ON root.oid = pg_partition_root(leaf.oid)
-    JOIN pg_namespace space ON space.oid = leaf.relnamespace
-    WHERE leaf.relispartition AND leaf.relkind = 'r' AND space.nspname <> 'audit'
+_TABLES = """
+    SELECT t.relname, root.relname FROM pg_class t JOIN pg_namespace space ON space.oid = t.relnamespace
+    LEFT JOIN pg_class root ON root.oid = pg_partition_root(t.oid) AND t.relispartition
+    WHERE t.relkind IN ('r', 'p') AND space.nspname NOT IN ('audit', 'pg_catalog', 'information_schema')
 """
 _COMMITTED = """
     SELECT x, extract(epoch FROM pg_xact_commit_timestamp(x::xid8::xid))::float8 FROM unnest(%s::text[]) x
@@ -48,6 +48,7 @@ class SourceReader:
         self._passing = passing
         self._open: extensions.connection | None = None
         self._roots: dict[str, str] = {}
+        self._known: set[str | None] = {None}
         self._knows_commits = False
         self.clock_ahead = 0.0
         """Seconds that the source's clock is ahead of this machine's."""
@@ -70,7 +71,7 @@ class SourceReader:
                 cursor.execute(f"PREPARE genims_keys (bigint, bigint) AS {_KEY_STATEMENT}")
                 cursor.execute("SHOW track_commit_timestamp")
                 self._knows_commits = cursor.fetchall() == [("on",)]
-            self._read_roots()
+            self._read_tables()
             self.check_clock()
         except BaseException:
             self.close()
@@ -145,7 +146,7 @@ class SourceReader:
         """Have the source record what changed in its structure and rights; whether anything did."""
         ((differences,),) = self._rows("SELECT audit.check_catalog()")
         if differences:
-            self._read_roots()
+            self._read_tables()
         return bool(differences)
 
     def check_clock(self) -> None:
@@ -180,8 +181,10 @@ class SourceReader:
             cursor.execute(KEYS, {"after": after, "upto": upto})
             return Keys(map(self._key_row, cursor))
 
-    def _read_roots(self) -> None:
-        self._roots = dict(self._rows(_ROOTS))
+    def _read_tables(self) -> None:
+        found = self._rows(_TABLES)
+        self._roots = {table: root for table, root in found if root is not None}
+        self._known = {None, *(table for table, _ in found)}
 
     def _rooted(self, event: Event) -> Event:
         # Other kinds hold something else than a table's name there.
@@ -190,4 +193,8 @@ class SourceReader:
 
     def _key_row(self, row: tuple[Any, ...]) -> KeyRow:
         slot, number, transaction, table, op, size, _ = row
+        if table not in self._known:
+            # A partition that is newer than what was read, or something else that was dropped meanwhile.
+            self._read_tables()
+            self._known.add(table)
         return slot, number, int(transaction), self._roots.get(table, table), op, size

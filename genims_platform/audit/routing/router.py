@@ -44,7 +44,6 @@ _BY_CLASS: Mapping[TableClass, _ChangeRows] = {
 }
 ROW, TRUNCATE = "ROW", "TRUNCATE"
 OWNER_ROLES = frozenset({"genims_audit_owner"})
-_NO_ROOTS: Mapping[str, Mapping[str, str]] = {}
 
 
 class Unclassified(NamedTuple):
@@ -63,7 +62,6 @@ class Router:
         policy: what is audited, how sensitive it is and what is encrypted.
         cipher: encrypts personal values; may be replaced between events.
         bulk_rows: how many rows of one table, operation and transaction are a bulk operation.
-        roots: source → partition → partitioned table.
         owner_roles: database roles whose members have power over audited tables or over capture.
         unclassified: what events showed and the policy does not name. It grows; whoever reports it may empty it.
     """
@@ -71,7 +69,6 @@ class Router:
     policy: AuditPolicy
     cipher: Cipher
     bulk_rows: int = 1000
-    roots: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NO_ROOTS)
     owner_roles: frozenset[str] = OWNER_ROLES
     unclassified: set[Unclassified] = field(default_factory=set[Unclassified])
     _plans: dict[tuple[str, str], tuple[TablePlan, tuple[_ChangeRows, ...]]] = field(
@@ -112,8 +109,7 @@ class Router:
         Raises:
             UnstorableEventError: as `route`.
         """
-        table = self._root(source, event.table_name)
-        table_class = event.table_class
+        table, table_class = event.table_name, event.table_class
         if event.kind in (ROW, TRUNCATE) and table is not None:
             table_class = self._plan(source, table, table_class)[0].table_class
         header = ledger_row(event, actor_of(event), table_name=table, table_class=table_class, status=REPLAYED)
@@ -128,15 +124,10 @@ class Router:
         except UnstorableEventError:
             return False
 
-    def _root(self, source: str, table: str | None) -> str | None:
-        roots = self.roots.get(source)
-        return table if roots is None or table is None else roots.get(table, table)
-
     def _plan(self, source: str, table: str, table_class: str | None) -> tuple[TablePlan, tuple[_ChangeRows, ...]]:
         found = self._plans.get((source, table))
         if found is None:
-            root = self._root(source, table) or table
-            plan = plan_table(self.policy, source, root, table_class)
+            plan = plan_table(self.policy, source, table, table_class)
             writers: list[_ChangeRows] = [data_change.rows]
             if plan.amounts or "financial" in plan.classes:
                 writers.append(financial.rows)
@@ -144,7 +135,7 @@ class Router:
                 writers.append(price.rows)
             writers += [rows for name, rows in _BY_CLASS.items() if name in plan.classes]
             if plan.rule is None:
-                self.unclassified.add(Unclassified(source, root))
+                self.unclassified.add(Unclassified(source, table))
             found = self._plans[source, table] = plan, tuple(writers)
         return found
 

@@ -10,12 +10,11 @@ import pytest
 from genims_platform.audit.ledger.entries import Columns
 from genims_platform.audit.policy import audit_policy
 from genims_platform.audit.routing.errors import CipherError, UnstorableEventError
-from genims_platform.audit.routing.router import Router, Unclassified
+from genims_platform.audit.routing.router import Unclassified
 from genims_platform_tests.audit.routing.captured import (
     CONTEXT,
     Text,
     everything,
-    keys_of,
     opened,
     other_event,
     routed,
@@ -250,15 +249,6 @@ def test_a_table_that_the_policy_does_not_name_is_kept_and_reported() -> None:
 
     assert tables_of(entry) == ["data_change_audit"]
     assert mapper.unclassified == {Unclassified("mes", "new_table")}
-
-
-def test_partitions_count_as_their_table() -> None:
-    mapper = Router(audit_policy(), keys_of(()), roots={"crm": {"accounts_2026": "accounts"}})
-
-    entry = routed("crm", row_event("crm.accounts", None, ACCOUNT, table_name="accounts_2026"), by=mapper)
-
-    assert entry.ledger["table_name"] == "accounts"
-    assert "customer_data_changes" in tables_of(entry)
 
 
 def test_secret_columns_are_only_named() -> None:
