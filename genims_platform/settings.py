@@ -184,6 +184,7 @@ class Settings(BaseSettings):
     audit_fingerprint_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     audit_queue_keep_days: Annotated[int, Field(ge=1, le=30)] = 14
     audit_bulk_rows: Annotated[int, Field(ge=2)] = 1000
+    audit_workers: Annotated[int, Field(ge=0, le=32)] = 2
     audit_load: Literal["auto", "insert"] = "auto"
     audit_allow_admin: bool = False
     audit_failpoint: str | None = None

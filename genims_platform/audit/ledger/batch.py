@@ -10,14 +10,18 @@ from genims_platform.audit.ledger.errors import UnstorableError
 from genims_platform.audit.ledger.layout import (
     HASH_VERSION,
     TABLE_NUMBERS,
+    Pieces,
     batch_hash,
-    leaf,
     merkle_root,
+    placed,
     row_layout,
 )
 from genims_platform.mysql.append_only import LEDGER, SPINE
 
 MAX_EVENTS = 1000
+
+EncodedEntry = tuple[tuple[str, Pieces], ...]
+"""An event whose rows are encoded but for their place: table and row, in the order of the leaves. Cheap to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Batch:
     spine: Columns
     literals: Mapping[str, Sequence[bytes]]
     entries: tuple[Entry, ...] = field(default=(), compare=False, repr=False)
-    """What it was built from; none after `without_entries`."""
+    """What it was built from; none if that was encoded before."""
 
     @property
     def head(self) -> Head:
@@ -77,19 +81,17 @@ class Batch:
         """The rows of each table but the spine, with all columns that are not NULL, in leaf order.
 
         Raises:
-            ValueError: they were left out of this copy.
+            ValueError: it was assembled from encoded entries.
         """
         if len(self.entries) != self.event_count:
-            raise ValueError("this copy of the batch holds no rows, only their statements")
+            raise ValueError("the batch holds no rows, only their statements")
         found: dict[str, list[Columns]] = {table: [] for table in self.literals}
-        for position, entry in enumerate(self.entries):
-            for table, row in _event_rows(self.spine, position, entry):
-                found[table].append({name: value for name, value in row.items() if value is not None})
+        first, batch_no, recorded_at = _values(self.spine, "first_sequence", "batch_no", "recorded_at")
+        for sequence, entry in enumerate(self.entries, first):
+            place: Columns = {"audit_sequence": sequence, "batch_no": batch_no, "recorded_at": recorded_at}
+            for table, row in _unplaced(self.span.source, self.span.incarnation, entry):
+                found[table].append({name: value for name, value in (row | place).items() if value is not None})
         return found
-
-    def without_entries(self) -> "Batch":
-        """A copy that can be appended but not shown: it costs little to send to another process."""
-        return replace(self, entries=())
 
 
 def span_of(spine: Columns) -> Span:
@@ -98,6 +100,15 @@ def span_of(spine: Columns) -> Span:
         *_values(spine, "source_db", "incarnation", "tick_from", "tick_to", "tick_token", "part_no"),
         is_last_part=bool(spine["is_last_part"]),
     )
+
+
+def encode_entry(source: str, incarnation: int, entry: Entry) -> EncodedEntry:
+    """The rows of an event of an incarnation of a source, for `assemble_batch`.
+
+    Raises:
+        UnstorableError: a value cannot be stored.
+    """
+    return tuple((table, row_layout(table).pieces(row)) for table, row in _unplaced(source, incarnation, entry))
 
 
 def build_batch(
@@ -128,6 +139,45 @@ def build_batch(
     Raises:
         UnstorableError: a value cannot be stored; `entry` is the position of the event.
         ValueError: too many events, or a clock that runs backwards.
+    """
+    encoded: list[EncodedEntry] = []
+    for position, entry in enumerate(entries):
+        try:
+            encoded.append(encode_entry(span.source, span.incarnation, entry))
+        except UnstorableError as error:
+            error.entry = position
+            raise
+    batch = assemble_batch(
+        head,
+        kind,
+        span,
+        encoded,
+        recorded_at=recorded_at,
+        writer_id=writer_id,
+        batch_uid=batch_uid,
+        routing_version=routing_version,
+        event_count=event_count,
+    )
+    return replace(batch, entries=tuple(entries))
+
+
+def assemble_batch(
+    head: Head | None,
+    kind: str,
+    span: Span,
+    entries: Sequence[EncodedEntry],
+    *,
+    recorded_at: datetime,
+    writer_id: str,
+    batch_uid: bytes,
+    routing_version: int,
+    event_count: int | None = None,
+) -> Batch:
+    """As `build_batch`, from entries that are encoded already, for the source and incarnation of `span`.
+
+    Raises:
+        UnstorableError: a value of the spine row cannot be stored.
+        ValueError: as `build_batch`.
     """
     if len(entries) > MAX_EVENTS:
         raise ValueError(f"{len(entries)} events; a batch holds at most {MAX_EVENTS}")
@@ -162,39 +212,31 @@ def build_batch(
     }
     literals: dict[str, list[bytes]] = {}
     leaves: list[bytes] = []
-    for position, entry in enumerate(entries):
-        try:
-            for table, row in _event_rows(spine, position, entry):
-                encoding, literal = row_layout(table).encode(row)
-                leaves.append(leaf(encoding))
-                literals.setdefault(table, []).append(literal)
-        except UnstorableError as error:
-            error.entry = position
-            raise
+    common = row_layout(LEDGER)
+    batch_no, at = common.value("batch_no", spine["batch_no"]), common.value("recorded_at", recorded_at)
+    for sequence, entry in enumerate(entries, last + 1):
+        number = common.value("audit_sequence", sequence)
+        for table, pieces in entry:
+            leaf, literal = placed(pieces, number, batch_no, at)
+            leaves.append(leaf)
+            literals.setdefault(table, []).append(literal)
     spine |= {
         "row_count": len(leaves),
         "table_counts": ";".join(f"{table}={len(literals[table])}" for table in sorted(literals)),
         "merkle_root": merkle_root(leaves),
     }
     spine["batch_hash"] = batch_hash(spine)
-    return Batch(spine, literals, tuple(entries))
+    return Batch(spine, literals)
 
 
-def _event_rows(spine: Columns, position: int, entry: Entry) -> Iterator[tuple[str, Columns]]:
-    """Table and whole row, in the order of the leaves."""
-    sequence, recorded_at, batch_no, source = _values(spine, "first_sequence", "recorded_at", "batch_no", "source_db")
-    place: dict[str, Value] = {
-        "audit_sequence": sequence + position,
-        "recorded_at": recorded_at,
-        "batch_no": batch_no,
-        "source_db": source,
-    }
-    yield LEDGER, {**entry.ledger, **place, "item_no": 0, "incarnation": spine["incarnation"]}
+def _unplaced(source: str, incarnation: int, entry: Entry) -> Iterator[tuple[str, dict[str, Value]]]:
+    """Table and row but for its place, in the order of the leaves."""
+    yield LEDGER, {**entry.ledger, "source_db": source, "item_no": 0, "incarnation": incarnation}
     items: dict[str, int] = {}
     for table, row in sorted(entry.details, key=_table_number):
         item = items.get(table, 0)
         items[table] = item + 1
-        yield table, {**row, **place, "item_no": item}
+        yield table, {**row, "source_db": source, "item_no": item}
 
 
 def _values(spine: Columns, *names: str) -> Iterator[Any]:

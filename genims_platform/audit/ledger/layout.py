@@ -15,7 +15,7 @@ from typing import Any
 
 from mysql.connector.conversion import MySQLConverter
 
-from genims_platform.audit.ledger.entries import Columns
+from genims_platform.audit.ledger.entries import Columns, Value
 from genims_platform.audit.ledger.errors import UnstorableError
 from genims_platform.mysql.append_only import SPINE
 from genims_platform.mysql.contract import contracts
@@ -58,6 +58,9 @@ TABLES = (
 
 TABLE_NUMBERS: Mapping[str, int] = {name: number for number, name in enumerate(TABLES, 1)}
 
+PLACE = ("audit_sequence", "batch_no", "recorded_at")
+"""Columns of every row that are known only when its batch is written, in the order in which they stand in the bytes."""
+
 _LEAF, _NODE, _BATCH = b"\x00\x01", b"\x01", b"\x02\x01"
 _LENGTH = struct.Struct(">I")
 _COUNT = struct.Struct(">H")
@@ -75,6 +78,9 @@ _ESCAPED = b"\\\n\r'\"\x1a"
 
 Encoded = tuple[bytes, bytes]
 """A value or a row as it is hashed, and as it stands in a statement."""
+
+Pieces = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+"""The same for a row without the values of `PLACE`: what stands before, between and behind them."""
 
 _ABSENT: Encoded = b"", b"NULL"
 
@@ -102,6 +108,7 @@ class RowLayout:
         self._head = prefixed(table.encode())
         self._names = frozenset(columns)
         self._fields = tuple(_Field(name, columns[name]) for name in self.columns)
+        self._place = [self.columns.index(name) for name in PLACE if name in self._names]
 
     def encode(self, row: Columns) -> Encoded:
         """The row as it is hashed, and its values as a row of a statement, without parentheses.
@@ -109,6 +116,40 @@ class RowLayout:
         Raises:
             UnstorableError: a value has the wrong type, is too long or has too many digits, or a column is unknown.
         """
+        parts, literals = self._values(row)
+        count = len(parts) - parts.count(b"")
+        return b"%b%b%b" % (self._head, _COUNT.pack(count), b"".join(parts)), b",".join(literals)
+
+    def pieces(self, row: Columns) -> Pieces:
+        """The same of a row that has no values of `PLACE` yet; `placed` adds them.
+
+        Raises:
+            UnstorableError: as `encode`.
+        """
+        parts, literals = self._values(row)
+        count = len(parts) - parts.count(b"") + len(PLACE)
+        first, second, third = self._place
+        join, comma = b"".join, b",".join
+        return (
+            (
+                b"%b%b%b%b" % (_LEAF, self._head, _COUNT.pack(count), join(parts[:first])),
+                join(parts[first + 1 : second]),
+                join(parts[second + 1 : third]),
+                join(parts[third + 1 :]),
+            ),
+            (
+                comma((*literals[:first], b"")),
+                comma((b"", *literals[first + 1 : second], b"")),
+                comma((b"", *literals[second + 1 : third], b"")),
+                comma((b"", *literals[third + 1 :])),
+            ),
+        )
+
+    def value(self, column: str, value: Value) -> Encoded:
+        """One value of a row; those of `PLACE` are encoded alike in all tables."""
+        return self._fields[self.columns.index(column)][value]
+
+    def _values(self, row: Columns) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         try:
             # No Python code runs for a value that was seen before.
             parts, literals = zip(*map(getitem, self._fields, map(row.get, self.columns)), strict=True)
@@ -117,8 +158,7 @@ class RowLayout:
         if not self._names.issuperset(row):
             surplus = ", ".join(sorted(set(row) - self._names))
             raise UnstorableError(f"{self.table} has no column {surplus}", table=self.table, column=surplus)
-        count = len(parts) - parts.count(b"")
-        return b"%b%b%b" % (self._head, _COUNT.pack(count), b"".join(parts)), b",".join(literals)
+        return parts, literals
 
     def _mistake(self, row: Columns) -> UnstorableError:
         for field in self._fields:
@@ -131,6 +171,13 @@ class RowLayout:
                     column=field.name,
                 )
         raise AssertionError("unreachable")
+
+
+def placed(pieces: Pieces, sequence: Encoded, batch_no: Encoded, recorded_at: Encoded) -> Encoded:
+    """A row whose place is known now: its leaf of the Merkle tree, and its values as a row of a statement."""
+    (a, b, c, d), (e, f, g, h) = pieces
+    hashed = hashlib.sha256(b"".join((a, sequence[0], b, batch_no[0], c, recorded_at[0], d))).digest()
+    return hashed, b"".join((e, sequence[1], f, batch_no[1], g, recorded_at[1], h))
 
 
 @cache

@@ -45,6 +45,20 @@ class Keys(Sequence[EventKey]):
     def __iter__(self) -> Iterator[EventKey]:
         return (self[i] for i in range(len(self)))
 
+    def start_of_transaction(self, position: int) -> int:
+        """Where the transaction of the event at a position begins; the end of the keys for none."""
+        while 0 < position < len(self) and self._transactions[position - 1] == self._transactions[position]:
+            position -= 1
+        return position
+
+    def end_of_transaction(self, position: int) -> int:
+        """Behind the last event of the transaction of the event at a position."""
+        transaction = self._transactions[position]
+        end = position + 1
+        while end < len(self) and self._transactions[end] == transaction:
+            end += 1
+        return end
+
     def until(self, start: int, most: int, stored_bytes: int) -> int:
         """The end of the slice from `start` on that has at most so many keys and bytes, but at least one key."""
         end = start

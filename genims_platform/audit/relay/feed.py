@@ -3,21 +3,24 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence, Set
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import psycopg2
 
-from genims_platform.audit.capture.queue import Event
 from genims_platform.audit.ledger.append import Cursor
-from genims_platform.audit.ledger.batch import MAX_EVENTS, Span
-from genims_platform.audit.ledger.entries import Entry
+from genims_platform.audit.ledger.batch import MAX_EVENTS, EncodedEntry, Span
 from genims_platform.audit.ledger.errors import HaltError
-from genims_platform.audit.relay.event_range import EventRange
+from genims_platform.audit.relay.bulk_scan import BulkScan
+from genims_platform.audit.relay.event_range import EventRange, Keys
 from genims_platform.audit.relay.mapping import Mapper
+from genims_platform.audit.relay.poison import Condemned
 from genims_platform.audit.relay.polling import Backoff, Pace
+from genims_platform.audit.relay.preparation import Order, Prepared, Preparer
 from genims_platform.audit.relay.source_reader import SourceChangedError, SourceReader
-from genims_platform.audit.routing.bulk import BulkGroup, bulk_groups
+from genims_platform.audit.relay.worker import Workers
+from genims_platform.audit.routing.router import Unclassified
 
 READY_PARTS = 2
 """Parts that wait to be written: enough that the writer never waits for a source with a backlog."""
@@ -25,8 +28,10 @@ READY_PARTS = 2
 IDLE_BATCH_SECONDS = 3600
 """A source without events gets an empty batch this often, so that its cursor stays young."""
 
+WORKER_EVENTS = 100
+"""From this many on, events are prepared by workers; fewer are ready before they would have reached one."""
+
 _STORED_BYTES = 4 << 20
-_PAYLOAD_BYTES = 16 << 20
 _ROTATION_SECONDS = 3600
 _PATIENCE_SECONDS = 1.0
 
@@ -45,10 +50,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a range, mapped and ready to be written."""
+    """A part of a range, mapped, encoded and ready to be written."""
 
     span: Span
-    entries: Sequence[Entry]
+    entries: Sequence[EncodedEntry]
     event_ids: Sequence[int]
     committed: Sequence[float]
     """When each event was committed in its source, by this machine's clock, in seconds."""
@@ -66,9 +71,16 @@ class _Position:
     """Of `tick`."""
 
     working: EventRange | None = None
-    bulk: Mapping[int, BulkGroup] = field(default_factory=dict[int, BulkGroup])
     offset: int = 0
     part_no: int = 0
+    bulk: BulkScan | None = None
+    ordered: "deque[tuple[int, Future[Prepared]]]" = field(default_factory=deque["tuple[int, Future[Prepared]]"])
+    """The end of each part that workers prepare now, in their order; the first begins at `offset`."""
+
+    def cancel(self) -> None:
+        """Order again from `offset` on."""
+        self.bulk = None
+        self.ordered.clear()
 
 
 @dataclass(frozen=True)
@@ -97,18 +109,29 @@ class Feed(threading.Thread):
         self,
         reader: SourceReader,
         mapper: Mapper,
+        workers: Workers,
         timing: Timing,
         ready: Callable[[], None],
+        unclassified: Callable[[Set[Unclassified]], None],
         may_rotate: Callable[[str], bool],
     ) -> None:
-        """`ready` is called whenever there is a new part; `may_rotate` says whether no legal hold keeps the queue."""
+        """Several feeds share `workers`.
+
+        `ready` is called whenever there is a new part, `unclassified` with names that the policy does not know;
+        `may_rotate` says whether no legal hold keeps the queue.
+        """
         super().__init__(name=f"audit-{reader.source}", daemon=True)
         self.source = reader.source
         self._reader = reader
-        self._mapper = mapper
+        self._preparer = Preparer(reader, mapper)
+        self._workers = workers
         self._timing = timing
         self._ready = ready
+        self._unclassified = unclassified
         self._may_rotate = may_rotate
+        self.condemned = Condemned()
+        """Events that the audit database refused."""
+
         self._changed = threading.Condition()
         # Under the condition:
         self._wanted: Cursor | None = None
@@ -272,21 +295,18 @@ class Feed(threading.Thread):
         old = self._position
         working = old.working if old and old.incarnation == span.incarnation else None
         if span.is_last_part:
-            if old is None or working is None or working.after != span.tick_to:
+            if working is None or working.after != span.tick_to:
                 return _Position(span.incarnation, span.tick_to, span.tick_token)
-            return _Position(span.incarnation, span.tick_to, span.tick_token, working, old.bulk)
-        if old is None or working is None or (working.after, working.upto) != (span.tick_from, span.tick_to):
+            return _Position(span.incarnation, span.tick_to, span.tick_token, working)
+        if working is None or (working.after, working.upto) != (span.tick_from, span.tick_to):
             working = self._reader.range(span.tick_from, span.tick_to)
-            bulk = bulk_groups(working.keys, self._timing.bulk_rows)
-        else:
-            bulk = old.bulk
         if cursor.delivered > len(working.keys):
             raise SourceChangedError(
                 f"{self.source}: {cursor.delivered} events between ticks {span.tick_from} and {span.tick_to} are "
                 f"delivered, but its queue holds {len(working.keys)}; it was restored or rows were removed"
             )
         token = self._reader.tokens((span.tick_from,))[span.tick_from]
-        return _Position(span.incarnation, span.tick_from, token, working, bulk, cursor.delivered, span.part_no + 1)
+        return _Position(span.incarnation, span.tick_from, token, working, cursor.delivered, span.part_no + 1)
 
     def _check_tick(self, tick: int, token: bytes) -> None:
         known = self._reader.tokens((tick,))
@@ -309,7 +329,7 @@ class Feed(threading.Thread):
         found = self._reader.range(position.tick, tick) if tick > position.tick else None
         if found is not None and (found.keys or self._idle_too_long()):
             position.working, position.offset, position.part_no = found, 0, 0
-            position.bulk = bulk_groups(found.keys, self._timing.bulk_rows)
+            position.cancel()
             self._pace.after(found=True)
             return
         with self._changed:
@@ -324,15 +344,10 @@ class Feed(threading.Thread):
         """Make the next part of the range ready and wait until there is room for it."""
         working = position.working
         assert working is not None  # noqa: S101
-        keys = working.keys
-        most = min(self._timing.batch_size, MAX_EVENTS)
-        end = keys.until(position.offset, most, _STORED_BYTES)
-        events = self._reader.events(keys[position.offset : end]) if end > position.offset else []
-        fitting = _fitting([_payload(event) for event in events])
-        events = events[:fitting]
-        end = position.offset + fitting
-        is_last = end == len(keys)
-        mapped = self._mapper.map(position.incarnation, events, self._groups(events, position.bulk))
+        prepared = self._prepared(position, working.keys)
+        self._unclassified(prepared.unclassified)
+        end = position.offset + len(prepared.entries)
+        is_last = end == len(working.keys)
         part = Part(
             Span(
                 self.source,
@@ -343,10 +358,10 @@ class Feed(threading.Thread):
                 position.part_no,
                 is_last_part=is_last,
             ),
-            mapped.entries,
-            [event.event_id for event in events],
-            self._reader.committed(events) if events else [],
-            mapped.quarantined,
+            prepared.entries,
+            prepared.event_ids,
+            [at - self._reader.clock_ahead for at in prepared.committed],
+            prepared.quarantined,
         )
         if not self._offer(part):
             return
@@ -357,17 +372,42 @@ class Feed(threading.Thread):
             # The pause lets events gather; while they wait for room there is no need for another one.
             self._pause(self._pace.after(found=True))
 
-    def _groups(self, events: Sequence[Event], bulk: Mapping[int, BulkGroup]) -> Mapping[int, BulkGroup]:
-        """The groups that end with one of these events; those that are recorded with a sample of their rows."""
-        found: dict[int, BulkGroup] = {}
-        for event in events:
-            group = bulk.get(event.event_id)
-            if group is None:
-                continue
-            if group.first and self._mapper.records_bulk(event, group):
-                group = group.sampled(self._reader.events(group.first))
-            found[event.event_id] = group
-        return found
+    def _prepared(self, position: _Position, keys: Keys) -> Prepared:
+        """The next part; a backlog is prepared by the workers, some parts ahead."""
+        waiting = len(keys) - position.offset
+        if not position.ordered and (waiting < WORKER_EVENTS or not self._workers.count):
+            return self._preparer.prepare(self._order(position, keys, position.offset))
+        try:
+            while len(position.ordered) <= self._workers.count:
+                start = position.ordered[-1][0] if position.ordered else position.offset
+                if start == len(keys):
+                    break
+                order = self._order(position, keys, start)
+                position.ordered.append((start + len(order.keys), self._workers.submit(order)))
+            end, found = position.ordered.popleft()
+            prepared = found.result()
+        except BaseException:
+            position.cancel()
+            raise
+        if position.offset + len(prepared.entries) < end:
+            # Not all of it fits into one batch, so the next one begins elsewhere.
+            position.cancel()
+        return prepared
+
+    def _order(self, position: _Position, keys: Keys, start: int) -> Order:
+        most = min(self._timing.batch_size, MAX_EVENTS)
+        end = keys.until(start, most, _STORED_BYTES)
+        wanted = keys[start:end]
+        if position.bulk is None:
+            position.bulk = BulkScan(keys, self._timing.bulk_rows, start)
+        return Order(
+            self.source,
+            position.incarnation,
+            wanted,
+            position.bulk.within(start, end),
+            self.condemned.among([key.event_id for key in wanted]),
+            self._reader.roots,
+        )
 
     def _offer(self, part: Part) -> bool:
         """Whether the part was added to those that wait; not if a new start was asked for meanwhile."""
@@ -419,21 +459,6 @@ class Feed(threading.Thread):
     def _pause(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(self._overtaken, seconds)
-
-
-def _payload(event: Event) -> int:
-    """Characters of an event's images and detail."""
-    return sum(len(text) for text in (event.old, event.new, event.detail, event.ctx) if text)
-
-
-def _fitting(sizes: Sequence[int]) -> int:
-    """How many of the first events fit into one batch; one always does."""
-    room = _PAYLOAD_BYTES
-    for position, size in enumerate(sizes):
-        room -= size
-        if room < 0 and position:
-            return position
-    return len(sizes)
 
 
 def _first_line(error: Exception) -> str:

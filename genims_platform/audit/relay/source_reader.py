@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -116,8 +116,13 @@ class SourceReader:
         self._passing("after_keys")
         return EventRange(after, upto, tokens[upto], keys)
 
-    def events(self, keys: Sequence[EventKey]) -> list[Event]:
-        """These events in full, in the order of `keys`; tables are the roots of their partitions.
+    @property
+    def roots(self) -> Mapping[str, str]:
+        """Partition → partitioned table, as the catalogue was when it was looked at last."""
+        return self._roots
+
+    def events(self, keys: Sequence[EventKey], roots: Mapping[str, str] | None = None) -> list[Event]:
+        """These events in full, in the order of `keys`; partitions are called by their roots (`self.roots`).
 
         Raises:
             SourceChangedError: the queue no longer holds one of them.
@@ -130,17 +135,16 @@ class SourceReader:
             found = in_order(rows, keys)
         except LookupError as error:
             raise SourceChangedError(f"{self._server.address}: {error}") from None
-        if self._roots:
-            found = [self._rooted(event) for event in found]
-        return found
+        known = self._roots if roots is None else roots
+        return [_rooted(event, known) for event in found] if known else found
 
     def committed(self, events: Sequence[Event]) -> list[float]:
-        """When each event was committed, by this machine's clock in seconds; when it happened, where nobody knows."""
+        """When each event was committed, by the source's clock in seconds; when it happened, where nobody knows."""
         known: dict[int, float] = {}
         if self._knows_commits:
             transactions = [str(number) for number in {event.xid for event in events}]
             known = {int(xid): at for xid, at in self._rows(_COMMITTED, (transactions,)) if at is not None}
-        return [(known.get(e.xid) or e.occurred_at.timestamp()) - self.clock_ahead for e in events]
+        return [known.get(event.xid) or event.occurred_at.timestamp() for event in events]
 
     def check_catalog(self) -> bool:
         """Have the source record what changed in its structure and rights; whether anything did."""
@@ -186,11 +190,6 @@ class SourceReader:
         self._roots = {table: root for table, root in found if root is not None}
         self._known = {None, *(table for table, _ in found)}
 
-    def _rooted(self, event: Event) -> Event:
-        # Other kinds hold something else than a table's name there.
-        root = self._roots.get(event.table_name or "") if event.kind in ("ROW", "TRUNCATE") else None
-        return event if root is None else replace(event, table_name=root)
-
     def _key_row(self, row: tuple[Any, ...]) -> KeyRow:
         slot, number, transaction, table, op, size, _ = row
         if table not in self._known:
@@ -198,3 +197,9 @@ class SourceReader:
             self._read_tables()
             self._known.add(table)
         return slot, number, int(transaction), self._roots.get(table, table), op, size
+
+
+def _rooted(event: Event, roots: Mapping[str, str]) -> Event:
+    # Other kinds hold something else than a table's name there.
+    root = roots.get(event.table_name or "") if event.kind in ("ROW", "TRUNCATE") else None
+    return event if root is None else replace(event, table_name=root)

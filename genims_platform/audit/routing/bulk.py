@@ -3,7 +3,7 @@
 Groups are counted over the list of keys of a range, so every relay finds the same ones.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -20,7 +20,6 @@ TABLE = "bulk_operation_audit"
 SAMPLE_KEYS = 20
 _COMMITTED = "COMMITTED"
 _MAX_BIGINT = 2**63 - 1
-_NO_ROOTS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +44,39 @@ class BulkGroup:
 ALONE = BulkGroup()
 
 
-def bulk_groups(
-    keys: Sequence[EventKey], threshold: int, roots: Mapping[str, str] = _NO_ROOTS
-) -> Mapping[int, BulkGroup]:
+def bulk_groups(keys: Iterable[EventKey], threshold: int) -> Mapping[int, BulkGroup]:
     """The groups of a range by the number of their last event, at which they are recorded.
 
     Args:
         keys: all events of the range in the order of delivery, so that those of a transaction stand together.
         threshold: how many rows make a group large.
-        roots: partition → partitioned table.
     """
-    found: dict[int, BulkGroup] = {}
-    for _, transaction in groupby(keys, key=attrgetter("xid")):
-        groups: dict[tuple[str, str], list[EventKey]] = {}
-        counts: dict[tuple[str, str], int] = {}
-        last: dict[tuple[str, str], int] = {}
-        for key in transaction:
-            table = key.table_name
-            if table is None or key.op not in OPERATIONS:
-                continue
-            group = roots.get(table, table), key.op
-            count = counts.get(group, 0) + 1
-            counts[group] = count
-            last[group] = key.event_id
-            if count <= SAMPLE_KEYS:
-                groups.setdefault(group, []).append(key)
-        for group, count in counts.items():
-            found[last[group]] = (
-                ALONE if count == 1 < threshold else BulkGroup(count, count >= threshold, tuple(groups[group]))
-            )
+    return {
+        number: group
+        for _, transaction in groupby(keys, key=attrgetter("xid"))
+        for number, (_, group) in groups_of(transaction, threshold).items()
+    }
+
+
+def groups_of(transaction: Iterable[EventKey], threshold: int) -> Mapping[int, tuple[int, BulkGroup]]:
+    """The groups of one transaction by the number of their last event, and that one's position in it."""
+    first: dict[tuple[str, str], list[EventKey]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    last: dict[tuple[str, str], tuple[int, int]] = {}
+    for position, key in enumerate(transaction):
+        if key.table_name is None or key.op not in OPERATIONS:
+            continue
+        group = key.table_name, key.op
+        count = counts.get(group, 0) + 1
+        counts[group] = count
+        last[group] = key.event_id, position
+        if count <= SAMPLE_KEYS:
+            first.setdefault(group, []).append(key)
+    found: dict[int, tuple[int, BulkGroup]] = {}
+    for group, count in counts.items():
+        number, position = last[group]
+        alone = count == 1 < threshold
+        found[number] = position, ALONE if alone else BulkGroup(count, count >= threshold, tuple(first[group]))
     return found
 
 

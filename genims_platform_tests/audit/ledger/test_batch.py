@@ -97,10 +97,6 @@ def test_a_batch_travels_between_processes() -> None:
     batch = build([entry(1, [(table, full(table)) for table in DETAILS])])
     copy = travelled(batch)
     assert (copy, copy.rows) == (batch, batch.rows)
-    light = travelled(batch.without_entries())
-    assert light == batch
-    with pytest.raises(ValueError, match="holds no rows"):
-        _ = light.rows
 
 
 def test_a_void_batch_uses_up_numbers_without_rows() -> None:

@@ -29,7 +29,7 @@ from genims_platform.settings import Settings
 from genims_platform_tests.audit.capture.captured import Captured, captured_source
 from genims_platform_tests.audit.conftest import drop, with_accounts
 
-PATIENCE = 30
+PATIENCE = 120
 
 
 @dataclass(frozen=True)
