@@ -28,7 +28,7 @@ def yearly_consumption(
         pl.concat(
             [
                 shipped.select(columns),
-                booked.select(*columns, "issued", "issued_cost", "booked_name", "booked_type"),
+                booked.select(*columns, "issued", "issued_cost", "booked_name", "booked_type", "bookings"),
             ],
             how="diagonal",
         )
@@ -37,7 +37,7 @@ def yearly_consumption(
         .agg(
             pl.col("quantity", "issued", "issued_cost").sum(),
             pl.col("booked_name", "booked_type").min(),
-            consumption_rows=pl.len(),
+            consumption_rows=pl.col("bookings").fill_null(1).sum(),  # 1 for a line that was shipped
         )
     )
     quantity, issued = pl.col("quantity").cast(EXACT).fill_null(0), pl.col("issued").cast(EXACT)

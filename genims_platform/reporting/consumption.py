@@ -4,7 +4,7 @@ Shipped goods count at the plant of the warehouse on the day they left, MES book
 day of the booking. Picks are steps inside a warehouse and consume nothing.
 """
 
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -12,6 +12,7 @@ from genims_platform.reporting import kpi
 from genims_platform.reporting.material_ids import with_material_id
 from genims_platform.reporting.periods import DAY, Window
 from genims_platform.reporting.warehouses import plant_of_warehouse
+from genims_platform.sources.summary import Summary
 
 QUANTITY = pl.Decimal(38, 4)
 EXACT = pl.Decimal(38, 10)
@@ -42,26 +43,59 @@ def booked_materials(transactions: pl.LazyFrame, materials: pl.LazyFrame, window
     """Issues to production orders and returns from them, booked by now.
 
     Columns `day`, `work_order_id`, `material_id`, `quantity` (issued, or minus what was returned), `issued`,
-    `returned` and `issued_cost` (of an issue, as booked), and `booked_name` and `booked_type` of the material.
-    Read once, however many measures rest on them.
+    `returned` and `issued_cost` (of an issue, as booked), `bookings` (1), and `booked_name` and `booked_type` of the
+    material. Read once, however many measures rest on them.
     """
-    kind, quantity = pl.col("transaction_type"), pl.col("quantity").cast(QUANTITY)
-    issue = kind == "issue"
-    booked = transactions.filter(kind.is_in(["issue", "return"]), pl.col("transaction_date") < window.span.end)
-    return (
-        with_material_id(booked, materials)
-        .select(
-            "work_order_id",
-            "material_id",
-            day=kpi.day(pl.col("transaction_date")),
-            quantity=pl.when(issue).then(quantity).otherwise(-quantity),
-            issued=pl.when(issue).then(quantity),
-            returned=pl.when(~issue).then(quantity),
-            issued_cost=pl.when(issue).then(pl.col("total_cost").cast(EXACT)),
-            booked_name="material_name",
-            booked_type="material_type",
-        )
-        .cache()
+    booked = transactions.filter(
+        pl.col("transaction_type").is_in(["issue", "return"]), pl.col("transaction_date") < window.span.end
+    ).with_columns(day=kpi.day(pl.col("transaction_date")), bookings=1)
+    return _booked(booked, materials, "work_order_id").cache()
+
+
+def bookings_by_day(before: timedelta) -> Summary:
+    """Issues and returns of the window, and up to `before` earlier, added up by day and material.
+
+    `booked_by_day` completes them.
+    """
+    return Summary(
+        "mes.bookings_by_day",
+        f"issues and returns in the window or up to {before.days} days before it, added up by day and material",
+        f"""
+        SELECT t.transaction_date::date AS day, t.transaction_type, t.material_code, t.material_name, t.material_type,
+          sum(t.quantity) AS quantity, sum(t.total_cost) AS total_cost, count(*) AS bookings
+        FROM material_transactions t
+        WHERE t.transaction_type IN ('issue', 'return')
+          AND t.transaction_date >= %(start)s - interval '{before.days} days' AND t.transaction_date < %(end)s
+        GROUP BY 1, 2, 3, 4, 5
+        """,  # noqa: S608 - a number of days
+        {
+            "day": pl.Date(),
+            **dict.fromkeys(("transaction_type", "material_code", "material_name", "material_type"), pl.String()),
+            "quantity": QUANTITY,
+            "total_cost": pl.Decimal(38, 2),
+            "bookings": pl.Int64(),
+        },
+    )
+
+
+def booked_by_day(sums: pl.LazyFrame, materials: pl.LazyFrame) -> pl.LazyFrame:
+    """What `booked_materials` says of single bookings, of those that SQL has added up: no `work_order_id`."""
+    return _booked(sums, materials).cache()
+
+
+def _booked(rows: pl.LazyFrame, materials: pl.LazyFrame, *keys: str) -> pl.LazyFrame:
+    quantity, issue = pl.col("quantity").cast(QUANTITY), pl.col("transaction_type") == "issue"
+    return with_material_id(rows, materials).select(
+        "day",
+        *keys,
+        "material_id",
+        "bookings",
+        quantity=pl.when(issue).then(quantity).otherwise(-quantity),
+        issued=pl.when(issue).then(quantity),
+        returned=pl.when(~issue).then(quantity),
+        issued_cost=pl.when(issue).then(pl.col("total_cost").cast(EXACT)),
+        booked_name="material_name",
+        booked_type="material_type",
     )
 
 

@@ -1,6 +1,5 @@
 """Postings of the general ledger in INR."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import polars as pl
@@ -22,8 +21,14 @@ _ALIKE = """
     CASE WHEN l.functional_credit IS NULL THEN sign(coalesce(l.credit_amount, 0)) END
 """
 _SUMS = ", ".join(f"sum(l.{amount}) AS {amount}" for amount in _AMOUNTS)
-_POSTED = "h.posted AND NOT h.reversed AND h.posting_date < %(end)s"
-_LINES = "journal_entry_lines l JOIN journal_entry_headers h ON h.journal_entry_id = l.journal_entry_id"
+_PERIOD = {
+    "day": "h.posting_date",
+    # What has to be converted keeps its day, which has a rate of its own.
+    "month": """
+        CASE WHEN l.functional_debit IS NULL OR l.functional_credit IS NULL THEN h.posting_date
+          ELSE date_trunc('month', h.posting_date)::date END
+    """,
+}
 
 
 def postings(
@@ -48,31 +53,57 @@ def postings(
     ).with_columns(expense=pl.col("debit") - pl.col("credit"))
 
 
-def account_by_day(name: str, first: str, last: str) -> Summary:
-    """Postings on the accounts with codes from `first` to `last`, up to the window's end, added up by day.
+def sums_of_accounts(name: str, first: str, last: str, *, by: Literal["day", "month"]) -> Summary:
+    """The summary `name` of the postings on accounts with codes from `first` to `last`, up to the window's end.
 
-    `summed_postings` converts them. `name` names the summary.
+    `summed_postings` converts them.
     """
-    return Summary(
-        f"financial.{name}",
-        f"posted on accounts `{first}` to `{last}` before the end of the window, added up by day",
-        f"""
-        SELECT h.posting_date AS day, l.currency_code, {_SUMS}
-        FROM {_LINES}
-        WHERE {_POSTED} AND l.account_id IN (
+    accounts = f"`{first}`" if first == last else f"`{first}` to `{last}`"
+    return _sums(
+        name,
+        f"postings on {accounts} before the end of the window, added up by {by}",
+        f"""l.account_id IN (
           SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code BETWEEN '{first}' AND '{last}'
-        )
-        GROUP BY h.posting_date, {_ALIKE}
-        """,  # noqa: S608 - account codes that a model names
-        {"day": pl.Date(), **_SUMMED},
+        )""",  # noqa: S608 - account codes that a model names
+        by=by,
     )
 
 
-_SUMMED: Mapping[str, pl.DataType] = {"currency_code": pl.String(), **dict.fromkeys(_AMOUNTS, _SUM)}
+def sums_of_year(name: str, *keys: Literal["account_id", "cost_center_id", "factory_id"]) -> Summary:
+    """The summary `name` of the postings from January 1 to the window's end, by `keys` of their lines and month.
+
+    `summed_postings` converts them.
+    """
+    words = f"postings from January 1 to the end of the window, added up by month, {', '.join(f'`{k}`' for k in keys)}"
+    return _sums(name, words, "h.posting_date >= date_trunc('year', %(start)s)", *keys, by="month")
+
+
+def _sums(name: str, words: str, where: str, *keys: str, by: Literal["day", "month"]) -> Summary:
+    columns = "".join(f"l.{key}, " for key in keys)
+    return Summary(
+        f"financial.{name}",
+        words,
+        f"""
+        SELECT {_PERIOD[by]} AS day, {columns} l.currency_code, {_SUMS}, count(*) AS lines
+        FROM journal_entry_lines l JOIN journal_entry_headers h ON h.journal_entry_id = l.journal_entry_id
+        WHERE h.posted AND NOT h.reversed AND h.posting_date < %(end)s AND {where}
+        GROUP BY 1, {columns} {_ALIKE}
+        """,  # noqa: S608 - names of columns
+        {
+            "day": pl.Date(),
+            **dict.fromkeys(keys, pl.String()),
+            "currency_code": pl.String(),
+            **dict.fromkeys(_AMOUNTS, _SUM),
+            "lines": pl.Int64(),
+        },
+    )
 
 
 def summed_postings(sums: pl.LazyFrame, rates: pl.LazyFrame, *keys: str) -> pl.LazyFrame:
-    """`day`, `keys`, `debit`, `credit` and `expense` of postings that SQL has added up, as of `postings`."""
+    """`day`, `keys`, `debit`, `credit` and `expense` as of `postings`, of postings that SQL has added up.
+
+    A month stands on its first day.
+    """
     return _in_inr(sums, rates, "day", *keys).with_columns(expense=pl.col("debit") - pl.col("credit"))
 
 

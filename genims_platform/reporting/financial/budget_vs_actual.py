@@ -9,15 +9,14 @@ from genims_platform.reporting.budget import budgeted
 from genims_platform.reporting.checks import Checks, Expectation, Expected, Identity, Reconciliation, sql
 from genims_platform.reporting.cost_centres import cost_centres_with_factory
 from genims_platform.reporting.inr_check import in_inr
-from genims_platform.reporting.ledger import postings, total_posted
+from genims_platform.reporting.ledger import summed_postings, sums_of_year, total_posted
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read, Sources
-from genims_platform.sources.scope import KeyIn, YearToDate
 
 _CAUTION_PCT = 5
 _RISK_PCT = 10
-_PAIR = ["cost_center_id", "account_id"]
+_PAIR = ("cost_center_id", "account_id")
 
 _IN_FORCE = """
     WITH in_force AS (
@@ -119,14 +118,7 @@ def budget_vs_actual(
     window: Window,
     budget_headers: Annotated[pl.LazyFrame, Read("financial.budget_headers")],
     budget_lines: Annotated[pl.LazyFrame, Read("financial.budget_lines")],
-    entries: Annotated[pl.LazyFrame, Read("financial.journal_entry_headers", YearToDate("posting_date"))],
-    entry_lines: Annotated[
-        pl.LazyFrame,
-        Read(
-            "financial.journal_entry_lines",
-            KeyIn("journal_entry_id", "journal_entry_headers", "journal_entry_id", YearToDate("posting_date")),
-        ),
-    ],
+    sums: Annotated[pl.LazyFrame, sums_of_year("sums_of_year", *_PAIR)],
     accounts: Annotated[pl.LazyFrame, Read("financial.chart_of_accounts")],
     cost_centres: Annotated[pl.LazyFrame, Read("financial.cost_centers")],
     rates: Annotated[pl.LazyFrame, Read("financial.exchange_rates")],
@@ -139,17 +131,17 @@ def budget_vs_actual(
     the year to date on: ytd actual / months begun x 12. Status rests on the unfavourable share of the budget to date.
     """
     amount = pl.when(pl.col("account_type") == "revenue").then(-pl.col("expense")).otherwise(pl.col("expense"))
-    posted = postings(entries, entry_lines, accounts, rates, window).select(
-        "day",
-        cost_center_id=kpi.key(pl.col("cost_center_id")),
-        account_id=kpi.key(pl.col("account_id")),
-        amount=amount,
+    known = accounts.select("account_id", "account_type").unique("account_id", keep="first", maintain_order=True)
+    posted = (
+        summed_postings(sums, rates, *_PAIR, "lines")
+        .join(known, on="account_id", how="left")
+        .select("day", "lines", *(kpi.key(pl.col(name)).alias(name) for name in _PAIR), amount=amount)
     )
     in_month = pl.col("day") >= window.first
     actual = posted.group_by(_PAIR).agg(
         actual_inr=total_posted(pl.col("amount"), in_month),
         ytd_actual_inr=total_posted(pl.col("amount")),
-        posting_count=in_month.sum(),
+        posting_count=pl.col("lines").filter(in_month).sum(),
     )
     budget = (
         budgeted(budget_headers, budget_lines, window.first)

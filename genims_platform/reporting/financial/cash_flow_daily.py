@@ -10,7 +10,7 @@ from genims_platform.reporting.checks import Checks, Expectation, Identity, Reco
 from genims_platform.reporting.exchange import inr, total_inr, with_inr_rate
 from genims_platform.reporting.financial.cash_calendar import due_calendar
 from genims_platform.reporting.inr_check import in_inr
-from genims_platform.reporting.ledger import account_by_day, summed_postings, total_posted
+from genims_platform.reporting.ledger import summed_postings, sums_of_accounts, total_posted
 from genims_platform.reporting.order_lines import EXACT
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.purchase_orders import standing_lines
@@ -180,7 +180,7 @@ def cash_flow_daily(
             KeyIn("purchase_order_id", "purchase_order_lines", "purchase_order_id", Between("delivery_date")),
         ),
     ],
-    cash: Annotated[pl.LazyFrame, account_by_day("cash_by_day", _FIRST_CASH_ACCOUNT, _LAST_CASH_ACCOUNT)],
+    cash: Annotated[pl.LazyFrame, sums_of_accounts("cash_by_day", _FIRST_CASH_ACCOUNT, _LAST_CASH_ACCOUNT, by="day")],
     statements: Annotated[pl.LazyFrame, Read("financial.financial_statements", Between("end_date"))],
     rates: Annotated[pl.LazyFrame, Read("financial.exchange_rates")],
 ) -> pl.LazyFrame:

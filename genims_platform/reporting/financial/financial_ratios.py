@@ -8,7 +8,7 @@ import polars as pl
 from genims_platform.reporting import kpi
 from genims_platform.reporting.checks import Checks, Expectation, Identity, Reconciliation, sql
 from genims_platform.reporting.exchange import inr, total_inr, with_inr_rate
-from genims_platform.reporting.ledger import account_by_day, summed_postings, total_posted
+from genims_platform.reporting.ledger import summed_postings, sums_of_accounts, total_posted
 from genims_platform.reporting.order_lines import order_lines
 from genims_platform.reporting.periods import Window
 from genims_platform.reporting.recognition import (
@@ -137,7 +137,9 @@ def financial_ratios(
         pl.LazyFrame,
         Read("reporting.inventory_value_summary", LastSnapshot("inventory_value_summary", "inventory_date")),
     ],
-    receivables: Annotated[pl.LazyFrame, account_by_day("receivables_by_day", _RECEIVABLES, _RECEIVABLES)],
+    receivables: Annotated[
+        pl.LazyFrame, sums_of_accounts("receivables_by_month", _RECEIVABLES, _RECEIVABLES, by="month")
+    ],
     orders: Annotated[pl.LazyFrame, Read("erp.sales_orders", candidate_orders(_BEFORE))],
     shipments: Annotated[pl.LazyFrame, Read("tms.shipments", candidate_shipments(_BEFORE))],
     proofs: Annotated[pl.LazyFrame, Read("tms.proof_of_delivery", candidate_proofs(_BEFORE))],

@@ -7,7 +7,7 @@ import polars as pl
 from genims_platform.reporting import kpi
 from genims_platform.reporting.abc_classes import YEAR_DAYS, with_abc_class, yearly_consumption
 from genims_platform.reporting.checks import Checks, Expectation, Identity, Reconciliation, sql
-from genims_platform.reporting.consumption import booked_materials, shipped_materials
+from genims_platform.reporting.consumption import booked_by_day, bookings_by_day, shipped_materials
 from genims_platform.reporting.material_ids import master
 from genims_platform.reporting.periods import DAY, Window
 from genims_platform.reporting.shipments import of_shipments
@@ -99,9 +99,7 @@ def abc_analysis(
     shipment_lines: Annotated[
         pl.LazyFrame, Read("tms.shipment_lines", of_shipments(Between("ship_date", before=_LOOK_BACK)))
     ],
-    transactions: Annotated[
-        pl.LazyFrame, Read("mes.material_transactions", Between("transaction_date", before=_LOOK_BACK))
-    ],
+    bookings: Annotated[pl.LazyFrame, bookings_by_day(_LOOK_BACK)],
     materials: Annotated[pl.LazyFrame, Read("erp.materials")],
 ) -> pl.LazyFrame:
     """ABC and XYZ class of every material of the group, one row a month and material.
@@ -115,7 +113,7 @@ def abc_analysis(
     """
     materials = materials.cache()
     shipped = shipped_materials(shipments, shipment_lines, window)
-    booked = booked_materials(transactions, materials, window)
+    booked = booked_by_day(bookings, materials)
     classified = with_abc_class(yearly_consumption(shipped, booked, materials, window.last_day))
     previous = with_abc_class(yearly_consumption(shipped, booked, materials, window.first - DAY)).select(
         "material_id",

@@ -122,7 +122,7 @@ WORKING_CAPITAL: dict[str, Rows] = {
     "reporting.inventory_value_summary": [
         {"inventory_date": LAST, "material_id": name, "stock_value_inr": 120} for name in ("M-1", "M-2")
     ],
-    "financial.receivables_by_day": [
+    "financial.receivables_by_month": [
         {"day": day, "functional_debit": debit, "functional_credit": credit}
         for day, debit, credit in ((date(2025, 1, 1), 500, 0), (LAST, 100, 200))
     ],

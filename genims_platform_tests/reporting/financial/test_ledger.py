@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
-from genims_platform.reporting.ledger import account_by_day, postings, summed_postings, total_posted
+from genims_platform.reporting.ledger import postings, summed_postings, sums_of_accounts, sums_of_year, total_posted
 from genims_platform.reporting.periods import DAY, Window
 from genims_platform.settings import Settings
 from genims_platform.sources.reader import Read, SourceDriftError, SourceReader
@@ -18,7 +19,8 @@ from genims_platform_tests.factory_group import TODAY, UNTIL, copy_row, write
 LINES, HEADERS = "financial.journal_entry_lines", "financial.journal_entry_headers"
 ON_CASH = "account_id IN (SELECT account_id FROM chart_of_accounts WHERE account_code BETWEEN '1110' AND '1139')"
 WINDOW = Window(TODAY - DAY, TODAY + DAY, UNTIL)
-CASH = account_by_day("cash_by_day", "1110", "1139")
+CASH = sums_of_accounts("cash_by_day", "1110", "1139", by="day")
+KEYS = ("account_id", "cost_center_id")
 
 
 @pytest.fixture
@@ -50,28 +52,41 @@ def _line_by_line(sources: SourceReader, window: Window) -> pl.LazyFrame:
     headers, lines, accounts, rates = (
         sources.scan(Read(f"financial.{name}", Everything()), window.span) for name in tables
     )
-    return postings(headers, lines, accounts, rates, window).filter(
-        pl.col("account_code").is_between(pl.lit("1110"), pl.lit("1139"))
-    )
+    return postings(headers, lines, accounts, rates, window)
 
 
-def _by_day(postings: pl.LazyFrame) -> pl.DataFrame:
-    amounts = ("debit", "credit", "expense")
-    return (
-        postings.group_by("day").agg(total_posted(pl.col(name)).alias(name) for name in amounts).sort("day").collect()
-    )
+def _totals(postings: pl.LazyFrame, *keys: str) -> pl.DataFrame:
+    totals = (total_posted(pl.col(name)).alias(name) for name in ("debit", "credit", "expense"))
+    return postings.group_by(keys).agg(*totals, pl.col("lines").sum()).sort(keys).collect()
+
+
+SUMS = {
+    "a day": (CASH, ("day",)),
+    "a month": (sums_of_accounts("cash_by_month", "1110", "1139", by="month"), ("month",)),
+    "a year": (sums_of_year("year", *KEYS), ("month", *KEYS)),
+}
 
 
 @pytest.mark.parametrize("earlier", [0, 20])
-def test_sums_of_a_day_equal_those_of_its_lines(sources: SourceReader, earlier: int) -> None:
+@pytest.mark.parametrize(("summary", "keys"), SUMS.values(), ids=SUMS)
+def test_sums_equal_those_of_their_lines(
+    summary: Summary, keys: tuple[str, ...], earlier: int, sources: SourceReader
+) -> None:
     window = Window(TODAY - DAY * (earlier + 1), TODAY - DAY * (earlier - 1), UNTIL - timedelta(days=earlier))
-    summary = sources.scan(CASH, window.span)
+    month = pl.col("day").dt.month_start()
+    line_by_line = _line_by_line(sources, window).with_columns(month=month, lines=1)
+    if "account_id" not in keys:
+        cash = pl.col("account_code").is_between(pl.lit("1110"), pl.lit("1139"))
+        line_by_line = line_by_line.filter(cash)
+    else:
+        line_by_line = line_by_line.filter(pl.col("day").dt.year() == window.first.year)
+    expected = _totals(line_by_line, *keys)
     rates = sources.scan(Read("financial.exchange_rates"), window.span)
-    expected = _by_day(_line_by_line(sources, window))
-    assert _by_day(summed_postings(summary, rates)).equals(expected)
-    assert expected["expense"].null_count() > 0
-    assert expected["expense"].count() > 10
-    assert sources.rows_read["financial.cash_by_day"] < sources.rows_read[LINES] / 2
+    given = [name for name in keys if name != "month"]
+    sums = summed_postings(sources.scan(summary, window.span), rates, *(set(given) - {"day"}), "lines")
+    assert_frame_equal(_totals(sums.with_columns(month=month), *keys), expected, check_dtypes=False)
+    assert 0 < expected["expense"].null_count() < expected.height
+    assert sources.rows_read[summary.table] < expected["lines"].sum() / 2
 
 
 def test_a_summary_names_what_it_reads_and_notices_a_column_that_changed(factory: Settings) -> None:
