@@ -27,6 +27,7 @@ from genims_platform.commands.audit_relay import relay
 from genims_platform.commands.audit_seal import seal
 from genims_platform.commands.audit_source import app as source_app
 from genims_platform.commands.audit_status import status
+from genims_platform.commands.audit_suspend import resume, suspend
 from genims_platform.commands.audit_trace import trace_row
 from genims_platform.commands.audit_verify import verify_trail
 from genims_platform.commands.console import (
@@ -49,6 +50,8 @@ app.command()(seal)
 app.command("trace")(trace_row)
 app.command("verify")(verify_trail)
 app.command()(reconcile)
+app.command()(suspend)
+app.command()(resume)
 app.add_typer(keys, name="keys")
 app.add_typer(source_app, name="source")
 app.add_typer(quarantine, name="quarantine")

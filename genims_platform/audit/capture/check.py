@@ -10,6 +10,7 @@ from psycopg2 import extensions
 from genims_platform.audit.capture.install import Installed, survey
 from genims_platform.audit.capture.objects import CaptureObject, definitions
 from genims_platform.audit.capture.session import in_transaction
+from genims_platform.audit.capture.suspensions import read_windows
 from genims_platform.audit.capture.tables import LiveTable, live_tables
 from genims_platform.audit.policy import AuditPolicy, audit_policy
 from genims_platform.settings import Settings
@@ -23,7 +24,15 @@ class CaptureFinding:
     """One thing in a source that is not as it should be; `message` says what and how to mend it."""
 
     source: str
-    kind: Literal["not_installed", "object", "unclassified_table", "unclassified_column", "baseline", "owner_member"]
+    kind: Literal[
+        "not_installed",
+        "object",
+        "suspended",
+        "unclassified_table",
+        "unclassified_column",
+        "baseline",
+        "owner_member",
+    ]
     name: str
     message: str
 
@@ -56,8 +65,10 @@ def check(settings: Settings, source: str, *, policy: AuditPolicy | None = None)
             missing = CaptureFinding(source, "not_installed", server.database, message)
             return Checked(source, server.database, (missing, *unknown), event_triggers=False)
         pending, members = tuple(_pending(cursor, source)), tuple(_members(cursor, source, server.user))
+        suspended = tuple(_suspended(cursor, source))
         found = survey(cursor, settings, source, policy, run=uuid4().hex, attach=False)
-        return Checked(source, server.database, (*_faults(found), *unknown, *pending, *members), found.event_triggers)
+        findings = (*suspended, *_faults(found), *unknown, *pending, *members)
+        return Checked(source, server.database, findings, found.event_triggers)
 
     return in_transaction(settings, server, compare, keep=lambda _: False)
 
@@ -87,6 +98,18 @@ def _unclassified(source: str, policy: AuditPolicy, tables: Mapping[str, LiveTab
                 if column not in catalogue()[source][name].polars_schema:
                     message = f"{source}: {name}.{column} is unknown to the audit policy; is it personal or secret?"
                     yield CaptureFinding(source, "unclassified_column", f"{name}.{column}", message)
+
+
+def _suspended(cursor: extensions.cursor, source: str) -> Iterator[CaptureFinding]:
+    for table, windows in read_windows(cursor).items():
+        now = windows[-1]
+        if now.until is None:
+            message = (
+                f"{source}: capture of {table} is suspended since {now.since:%Y-%m-%d %H:%M:%S} UTC by {now.by}, "
+                f"approval {now.approval}: {now.reason}; `genims audit resume --source {source} --table {table}` "
+                "ends it"
+            )
+            yield CaptureFinding(source, "suspended", table, message)
 
 
 def _pending(cursor: extensions.cursor, source: str) -> Iterator[CaptureFinding]:

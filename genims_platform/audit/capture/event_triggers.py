@@ -9,11 +9,16 @@ _WANTED = {
 _LIVE = "SELECT evtname, evtevent, evtfoid::regproc::text, evtenabled FROM pg_event_trigger WHERE evtname = ANY(%s)"
 
 
-def pause(cursor: extensions.cursor) -> None:
-    """Switch them off for the rest of the transaction, which says itself what it changes; others are not affected."""
+def pause(cursor: extensions.cursor) -> bool:
+    """Switch them off for the rest of the transaction, which says itself what it changes; others are not affected.
+
+    Returns whether any was on and is off now.
+    """
+    paused = False
     for name, (_, _, enabled) in _live(cursor).items():
         if enabled != "D":
-            _allowed(cursor, sql.SQL("ALTER EVENT TRIGGER {} DISABLE").format(sql.Identifier(name)))
+            paused |= _allowed(cursor, sql.SQL("ALTER EVENT TRIGGER {} DISABLE").format(sql.Identifier(name)))
+    return paused
 
 
 def establish(cursor: extensions.cursor) -> bool:

@@ -19,6 +19,7 @@ from genims_platform.audit.capture.objects import (
 )
 from genims_platform.audit.capture.relay_login import relay_login
 from genims_platform.audit.capture.session import CaptureError, in_transaction
+from genims_platform.audit.capture.suspensions import PREFIX, state_key, suspended_tables
 from genims_platform.audit.capture.tables import LiveTable, live_tables, live_triggers
 from genims_platform.audit.capture.triggers import TriggerPlan, plan_triggers
 from genims_platform.audit.policy import AuditPolicy, audit_policy
@@ -105,7 +106,8 @@ def survey(
         cursor.execute("SELECT audit.log_security('AUDIT_TAMPER', 'CRITICAL', %s)", (unseen,))
     _store_policy(cursor, source, policy, tables)
     grants = list(_grants(cursor, source, policy, tables, attach=attach))
-    triggers = list(plan_triggers(policy.audited(source), tables, live_triggers(cursor)))
+    suspended = suspended_tables(before)
+    triggers = list(plan_triggers(policy.audited(source), tables, live_triggers(cursor), suspended))
     if attach:
         for statement in (statement for plan in triggers for statement in plan.statements):
             cursor.execute(statement)
@@ -173,6 +175,8 @@ def _store_policy(cursor: extensions.cursor, source: str, policy: AuditPolicy, t
         if name in tables
     ]
     cursor.execute("DELETE FROM audit.policy WHERE table_name <> ALL(%s)", ([row[1] for row in rows],))
+    keys = [state_key(row[0], row[1]) for row in rows]
+    cursor.execute("DELETE FROM audit.state WHERE key LIKE %s AND key <> ALL(%s)", (f"{PREFIX}%", keys))
     if rows:
         execute_values(
             cursor,

@@ -1,7 +1,7 @@
 """The three triggers of an audited table: which there should be, and the statements that make them so."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -50,9 +50,12 @@ class TriggerPlan:
 
 
 def plan_triggers(
-    rules: Mapping[str, AuditedTable], tables: Mapping[str, LiveTable], live: Mapping[tuple[str, str, str], LiveTrigger]
+    rules: Mapping[str, AuditedTable],
+    tables: Mapping[str, LiveTable],
+    live: Mapping[tuple[str, str, str], LiveTrigger],
+    suspended: Collection[str] = (),
 ) -> Iterator[TriggerPlan]:
-    """What to do so that the audited tables, and no others, are captured."""
+    """What to do so that the audited tables, and no others, are captured; the triggers of suspended ones are off."""
     wanted: set[tuple[str, str, str]] = set()
     for name, rule in rules.items():
         if (table := tables.get(name)) is None:
@@ -60,7 +63,7 @@ def plan_triggers(
         for kind in _KINDS:
             key = (table.schema, name, kind.name)
             wanted.add(key)
-            yield _plan(table, rule, kind, live.get(key))
+            yield _plan(table, rule, kind, live.get(key), off=name in suspended)
     for key in sorted(live.keys() - wanted):
         schema, table_name, name = key
         drop = sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(name), sql.Identifier(schema, table_name))
@@ -72,16 +75,20 @@ def attach(schema: str, table: str, rule: AuditedTable) -> Sequence[sql.Composab
     return [statement for kind in _KINDS for statement in _create(schema, table, rule, kind)]
 
 
-def _plan(table: LiveTable, rule: AuditedTable, kind: _Kind, found: LiveTrigger | None) -> TriggerPlan:
+def _plan(table: LiveTable, rule: AuditedTable, kind: _Kind, found: LiveTrigger | None, *, off: bool) -> TriggerPlan:
+    statements = tuple(_create(table.schema, table.name, rule, kind))
+    if off:
+        on = sql.Identifier(table.schema, table.name)
+        disable = sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(on, sql.Identifier(kind.name))
+        statements = (*statements, disable)
     if found is None:
-        statements = tuple(_create(table.schema, table.name, rule, kind))
         return TriggerPlan(table.schema, table.name, kind.name, "created", "missing", statements)
-    note = "; ".join(_faults(found, rule, kind))
-    statements = tuple(_create(table.schema, table.name, rule, kind)) if note else ()
-    return TriggerPlan(table.schema, table.name, kind.name, "changed" if note else "unchanged", note, statements)
+    note = "; ".join(_faults(found, rule, kind, off=off))
+    state = "changed" if note else "unchanged"
+    return TriggerPlan(table.schema, table.name, kind.name, state, note, statements if note else ())
 
 
-def _faults(found: LiveTrigger, rule: AuditedTable, kind: _Kind) -> Iterator[str]:
+def _faults(found: LiveTrigger, rule: AuditedTable, kind: _Kind, *, off: bool) -> Iterator[str]:
     if found.function != _FUNCTION:
         yield f"calls {found.function} instead of {_FUNCTION}"
     if found.arguments != _arguments(rule):
@@ -89,7 +96,10 @@ def _faults(found: LiveTrigger, rule: AuditedTable, kind: _Kind) -> Iterator[str
     condition = bool(_IMAGE_DIFFERS.search(found.definition)) if kind.conditional else " WHEN " not in found.definition
     if found.event_bits != kind.event_bits or not condition or " UPDATE OF " in found.definition:
         yield f"is defined otherwise: {found.definition}"
-    if found.enabled == "D":
+    if off:
+        if found.enabled != "D":
+            yield "enabled, though capture of the table is suspended"
+    elif found.enabled == "D":
         yield "disabled"
     elif found.enabled != "A":
         yield "not enabled always: some sessions can switch it off"

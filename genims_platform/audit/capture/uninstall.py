@@ -9,6 +9,7 @@ from psycopg2.extras import Json
 from genims_platform.audit.capture import event_triggers
 from genims_platform.audit.capture.objects import CaptureObject, definitions, differences
 from genims_platform.audit.capture.session import CaptureError, CaptureRefusedError, in_transaction
+from genims_platform.audit.capture.suspensions import PREFIX
 from genims_platform.audit.capture.tables import live_triggers
 from genims_platform.settings import Settings
 
@@ -92,6 +93,7 @@ def _stop(cursor: extensions.cursor, source: str) -> list[CaptureObject]:
         cursor.execute(sql.SQL("DROP FUNCTION audit.{}").format(sql.SQL(function)))
     cursor.execute("UPDATE audit.state SET value = 'false' WHERE key = 'installed'")
     cursor.execute("UPDATE audit.policy SET baseline_at = NULL")
+    cursor.execute("DELETE FROM audit.state WHERE key LIKE %s", (f"{PREFIX}%",))
     cursor.execute("SELECT audit.compare_catalog(%s)", (run,))
     cursor.execute(
         """INSERT INTO audit.queue (kind, op, detail, app_name)
