@@ -32,6 +32,7 @@ from genims_platform_tests.audit.faults.addresses import Addresses, read
 from genims_platform_tests.audit.faults.stored_values import Keys, differences, parsed
 
 SPINE, LEDGER, CHANGES = "audit_sequence_manager", "system_audit_log", "data_change_audit"
+COUNTERS = "fault_counters"
 # The order of leaves: by number of the table in the specification.
 TABLES = (
     LEDGER,
@@ -142,6 +143,7 @@ class Walk:
     ended: set[int] = field(default_factory=set)
     event: int = 0
     images: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
     seen: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
 
@@ -331,8 +333,32 @@ class Checker:
                 continue
             if event["committed_at"] is not None:
                 self.walks[source].latencies.append((row["recorded_at"] - event["committed_at"]).total_seconds())
+            if row["table_name"] == COUNTERS and event["op"] == "UPDATE":
+                self._count(self.walks[source], row, changes[row["audit_sequence"]])
             for difference in differences(row, changes[row["audit_sequence"]], event, self.keys):
                 self.verdict.found("value_differences", f"{source} event {row['event_id']}: {difference}")
+
+    def _count(self, walk: Walk, row: Row, changes: Sequence[Row]) -> None:
+        """A change of a counter, by the audit database alone: one more than after the change before."""
+        key = row["primary_key_value"]
+        sides: list[int] = []
+        for side in ("old", "new"):
+            (value,) = (self._plain_text(row, change, side) for change in changes if change["column_name"] == "value")
+            sides.append(int(value))
+        before, after = sides
+        if after != before + 1 or walk.counters.get(key, before) != before:
+            self.verdict.found(
+                "reordered",
+                f"{row['source_db']} {key}: {before} became {after} (sequence {row['audit_sequence']}), "
+                f"after it had become {walk.counters.get(key)}",
+            )
+        walk.counters[key] = after
+
+    def _plain_text(self, row: Row, change: Row, side: str) -> str:
+        value = change[f"{side}_value"]
+        if change["value_state"] != "ENC":
+            return value
+        return self.keys.decrypt(value, {**row, "subject_ref": change["subject_ref"]}, "value", side[0])[1]
 
     def _events(self, source: str, numbers: list[int]) -> dict[int, Row]:
         with self.sources[source].cursor() as cursor:
@@ -421,7 +447,7 @@ class Checker:
         """How many row changes of the queue carry the name of each transaction."""
         with self.sources[source].cursor() as cursor:
             cursor.execute(
-                "SELECT coalesce(new ->> 'notes', new ->> 'job_title', new ->> 'dimensions'), count(*) "
+                "SELECT coalesce(new ->> 'notes', new ->> 'job_title', new ->> 'dimensions', new ->> 'mark'), count(*) "
                 "FROM audit.queue WHERE kind = 'ROW' AND op <> 'DELETE' GROUP BY 1"
             )
             return Counter(dict(cursor.fetchall()))

@@ -3,11 +3,18 @@
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from secrets import token_hex
+
+import psutil
+import psycopg2
+from psycopg2 import extensions
 
 from genims_platform.audit.relay.failpoints import Step
 from genims_platform.local.process import wait_until
 from genims_platform_tests.audit.faults.proxy import Proxy
 from genims_platform_tests.audit.faults.run import STALL_SECONDS, Run
+from genims_platform_tests.audit.faults.stage import ACCOUNT, MATERIALS, Program
 
 Fault = Callable[[Run], None]
 
@@ -45,11 +52,20 @@ def kill_mysql(run: Run) -> None:
 
 
 def kill_postgres(run: Run) -> None:
-    """SIGKILL of PostgreSQL with all its processes, while some applications commit asynchronously."""
+    """SIGKILL of PostgreSQL with all its processes, when commits were acknowledged that are in no file yet.
+
+    Until then the relay works on commits that only its own ticks have written out.
+    """
     run.some_batches()
-    run.stage.kill_postgres()
-    time.sleep(run.random.uniform(0.2, 1))
-    run.stage.revive(run.stage.postgres)
+    with run.stage.nothing_flushed(run.workload):
+        run.progress(2)
+        run.relay.send(signal.SIGSTOP)
+        before = run.acknowledged()
+        wait_until(lambda: run.acknowledged() >= before + 4, STALL_SECONDS, "nobody commits asynchronously")
+        run.stage.kill_postgres()
+        run.relay.send(signal.SIGCONT)
+        time.sleep(run.random.uniform(0.2, 1))
+        run.stage.revive(run.stage.postgres)
     run.progress(2)
     assert run.relay.running, run.relay.tail()
 
@@ -81,6 +97,105 @@ def stop_for_a_moment(run: Run) -> None:
     run.progress()
 
 
+def two_without_locks(run: Run) -> None:
+    """Two relays write at once, no lock between them; each in turn is stopped with a batch half written."""
+    run.restart("--without-lock")
+    other = run.stage.relay("--without-lock")
+    relays = {relay.process.pid: relay for relay in (run.relay, other)}
+    before = run.head()
+    wait_until(lambda: run.writers(before) == relays.keys(), STALL_SECONDS, "one of the two relays writes nothing")
+    for stopped, goes_on in ((run.relay, other), (other, run.relay)):
+        _stop_amid_a_batch(run, stopped)
+        time.sleep(4)  # longer than the other one waits for a lock of a row
+        before = run.head()
+        stopped.send(signal.SIGCONT)
+        wait_until(lambda: goes_on.process.pid in run.writers(before), STALL_SECONDS, goes_on.tail())  # noqa: B023
+        wait_until(lambda: stopped.process.pid in run.writers(before), STALL_SECONDS, stopped.tail())  # noqa: B023
+    wait_until(lambda: any("lost races" in each.tail() for each in relays.values()), STALL_SECONDS, "no race was lost")
+    for relay in relays.values():
+        assert relay.running, relay.tail()
+    other.kill()
+    run.restart()
+    run.progress()
+
+
+def _stop_amid_a_batch(run: Run, relay: Program) -> None:
+    """Stop a relay while it has written rows that are not committed."""
+    deadline = time.monotonic() + STALL_SECONDS
+    while time.monotonic() < deadline:
+        relay.send(signal.SIGSTOP)
+        ports = {link.laddr.port for link in psutil.Process(relay.process.pid).net_connections() if link.laddr}
+        writing = run.stage.audit(
+            "SELECT p.host FROM information_schema.innodb_trx t JOIN information_schema.processlist p "
+            "ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0"
+        )
+        if any(int(host.rpartition(":")[2]) in ports for (host,) in writing):
+            return
+        relay.send(signal.SIGCONT)
+        time.sleep(run.random.uniform(0, 0.05))
+    raise TimeoutError(f"the relay was never met amid a batch:\n{relay.tail()}")
+
+
+def open_transactions(run: Run) -> None:
+    """A writer and a reader that do not end, a prepared transaction that is left, a writer in another database."""
+    stage, key = run.stage, f"open {token_hex(4)}"
+    elsewhere = psycopg2.connect(stage.postgres.superuser_dsn)
+    with (
+        closing(elsewhere),
+        stage.session("crm") as writing,
+        stage.session("crm") as reading,
+        stage.session("crm") as left,
+    ):
+        reading.set_session(isolation_level=extensions.ISOLATION_LEVEL_REPEATABLE_READ)
+        left.autocommit = True
+        for session, statement in (
+            (elsewhere, "CREATE TEMPORARY TABLE kept AS SELECT pg_current_xact_id()"),
+            (writing, f"{ACCOUNT}; SAVEPOINT kept"),
+            (reading, "SELECT count(*) FROM accounts"),
+            (left, f"BEGIN; {ACCOUNT}; PREPARE TRANSACTION %(id)s"),
+        ):
+            with session.cursor() as cursor:
+                cursor.execute(statement, {"id": f"{key} {'left' if session is left else 'kept'}"})
+        for number in range(3):
+            run.delivered(f"{key} {number}")
+        assert not run.knows(f"{key} left")
+        assert not run.knows(f"{key} kept")
+        with left.cursor() as cursor:
+            cursor.execute("COMMIT PREPARED %s", (f"{key} left",))
+        writing.commit()
+        for name in ("left", "kept"):
+            run.wait_for(f"{key} {name}")
+    run.progress()
+
+
+def large_transaction(rows: int) -> Fault:
+    """One transaction of so many rows, while other sources go on."""
+
+    def inject(run: Run) -> None:
+        key = f"large {token_hex(4)} "
+        before = run.head()
+        run.stage.execute("erp", MATERIALS, {"id": key, "rows": rows})
+        run.wait_for(f"{key}{rows}", STALL_SECONDS + rows / 100)
+        between = run.stage.audit(
+            "SELECT COUNT(*) FROM audit_sequence_manager o JOIN (SELECT MIN(batch_no) AS first, MAX(batch_no) AS last "
+            "FROM audit_sequence_manager WHERE batch_no > %s AND source_db = 'erp' AND part_no > 0) l "
+            "ON o.batch_no BETWEEN l.first AND l.last WHERE o.source_db <> 'erp' AND o.event_count > 0",
+            (before,),
+        )
+        assert between[0][0] > 0, "no other source was served while the large transaction was delivered"
+
+    return inject
+
+
+def large_value(run: Run) -> None:
+    """A value of 20 MB."""
+    key = f"value {token_hex(4)}"
+    run.stage.execute("crm", ACCOUNT, {"id": key})
+    text = "repeat('Straße 🏭 ' || md5('x'), 20 << 20 >> 6) || 'end'"
+    run.stage.execute("crm", f"UPDATE accounts SET description = {text} WHERE account_id = %(id)s", {"id": key})
+    run.delivered(f"{key} after")
+
+
 def behind_proxy(harm: Callable[[Run, Proxy], None]) -> Fault:
     """A relay whose way to the audit database is harmed."""
 
@@ -109,7 +224,21 @@ def reset_after_commit(run: Run, proxy: Proxy) -> None:
 def half_open(run: Run, proxy: Proxy) -> None:
     """Nothing passes any more on the connections that are open, and nobody is told."""
     run.some_batches()
-    proxy.freeze()
+    proxy.freeze("requests", "answers")
+    run.progress(2)
+
+
+def deaf(run: Run, proxy: Proxy) -> None:
+    """No answer arrives any more on the connections that are open; what is asked does."""
+    run.some_batches()
+    proxy.freeze("answers")
+    run.progress(2)
+
+
+def mute(run: Run, proxy: Proxy) -> None:
+    """Nothing that is asked arrives any more on the connections that are open."""
+    run.some_batches()
+    proxy.freeze("requests")
     run.progress(2)
 
 
@@ -131,10 +260,16 @@ FAULTS: Mapping[str, Fault] = {
     "relay killed after COMMIT": kill_relay_at("after_commit"),
     "relay killed before the journal": kill_relay_at("before_journal"),
     "MySQL killed": kill_mysql,
-    "PostgreSQL killed": kill_postgres,
+    "PostgreSQL killed, its last commits lost": kill_postgres,
     "leader stopped, standby works, leader goes on": stop_one_of_two,
     "leader stopped for 21 s": stop_for_a_moment,
+    "two relays without locks, stopped amid a batch": two_without_locks,
     "connection reset after COMMIT": behind_proxy(reset_after_commit),
     "half-open connection": behind_proxy(half_open),
+    "answers do not arrive": behind_proxy(deaf),
+    "requests do not arrive": behind_proxy(mute),
     "answers take 2 s": behind_proxy(slow),
+    "transactions that stay open": open_transactions,
+    "one transaction of 20,000 rows": large_transaction(20_000),
+    "a value of 20 MB": large_value,
 }

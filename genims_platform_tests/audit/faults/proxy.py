@@ -5,7 +5,9 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import Self
+from typing import Literal, Self
+
+Direction = Literal["requests", "answers"]
 
 _BUFFER = 1 << 16
 _COMMIT = b"\x03COMMIT"
@@ -18,7 +20,7 @@ class _Link:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client
         self.server = server
-        self.frozen = False
+        self.frozen: frozenset[Direction] = frozenset()
         self.reset_on_answer = False
 
     def reset(self) -> None:
@@ -64,11 +66,11 @@ class Proxy:
             self._reset_commit = not encrypted
             self._reset_any = encrypted
 
-    def freeze(self) -> None:
-        """Let nothing more pass on the connections of now; new ones work."""
+    def freeze(self, *directions: Direction) -> None:
+        """Let nothing more pass that way on the connections of now; new ones work."""
         with self._lock:
             for link in self._links:
-                link.frozen = True
+                link.frozen = frozenset(directions)
 
     def _accept(self) -> None:
         while True:
@@ -94,7 +96,7 @@ class Proxy:
                 with self._lock:
                     if self._reset_commit and _COMMIT in data:
                         self._reset_commit, link.reset_on_answer = False, True
-                if link.frozen:
+                if "requests" in link.frozen:
                     continue
                 link.server.sendall(data)
         link.reset()
@@ -104,7 +106,7 @@ class Proxy:
             while data := link.server.recv(_BUFFER):
                 if self._is_due(link):
                     break
-                if link.frozen:
+                if "answers" in link.frozen:
                     continue
                 time.sleep(self.delay)
                 link.client.sendall(data)

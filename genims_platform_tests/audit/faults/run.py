@@ -2,13 +2,14 @@
 
 import json
 import random
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 import mysql.connector
 
 from genims_platform.local.process import wait_until
-from genims_platform_tests.audit.faults.stage import Program, Stage
+from genims_platform_tests.audit.faults.stage import ACCOUNT, Program, Stage
 
 STALL_SECONDS = 60
 """Long enough for back-off, a lock that times out and a busy machine; whatever takes longer has come to a stop."""
@@ -58,10 +59,45 @@ class Run:
         """Let it work for a while that differs from time to time."""
         self.progress(self.random.randint(1, 4))
 
-    def restart(self, **environment: str) -> None:
+    def restart(self, *options: str, **environment: str) -> None:
         """Kill the relay and start another one."""
         self.relay.kill()
-        self.relay = self.stage.relay(**environment)
+        self.relay = self.stage.relay(*options, **environment)
+
+    def writers(self, after: int) -> set[int]:
+        """Process numbers of the relays that wrote batches after this one."""
+        rows = self.stage.audit(
+            "SELECT DISTINCT writer_id FROM audit_sequence_manager WHERE batch_no > %s AND batch_kind = 'STREAM'",
+            (after,),
+        )
+        return {int(name.split(":")[-2]) for (name,) in rows}
+
+    def knows(self, key: str) -> bool:
+        """Whether a change of the row with this key is in the ledger."""
+        ((number,),) = self.stage.audit("SELECT COUNT(*) FROM system_audit_log WHERE primary_key_value = %s", (key,))
+        return number > 0
+
+    def wait_for(self, key: str, seconds: float = STALL_SECONDS) -> None:
+        """Wait until a change of the row with this key is in the ledger."""
+        wait_until(lambda: self.knows(key), seconds, f"{key} does not arrive:\n{self.relay.tail()}")
+
+    def delivered(self, key: str) -> None:
+        """Insert a row with this key and wait until that is in the ledger."""
+        self.stage.execute("crm", ACCOUNT, {"id": key})
+        self.wait_for(key)
+
+    @contextmanager
+    def applications_stopped(self) -> Generator[None]:
+        """Nobody writes during the block; transactions that are open stay so."""
+        self.workload.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.workload.send(signal.SIGCONT)
+
+    def acknowledged(self) -> int:
+        """How many transactions the applications were told are committed."""
+        return self.stage.histories[-1].read_text().count('{"outcome": "ok"')
 
 
 @contextmanager

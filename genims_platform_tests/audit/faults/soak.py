@@ -10,8 +10,24 @@ from genims_platform_tests.audit.faults.injections import FAULTS
 from genims_platform_tests.audit.faults.run import attacked
 from genims_platform_tests.audit.faults.stage import Stage
 
-COUNTS = ("lost", "phantom", "repeated", "reordered", "split")
-OTHER_COUNTS = ("holes", "inconsistent", "value_differences", "chain", "heads_changed", "not_captured", "invented")
+COUNTS = {
+    "lost": ("lost",),
+    "invented": ("phantom", "invented"),
+    "repeated": ("repeated",),
+    "reordered": ("reordered",),
+    "split": ("split",),
+    "anything else": (
+        "holes",
+        "inconsistent",
+        "value_differences",
+        "chain",
+        "heads_changed",
+        "quarantined",
+        "not_captured",
+    ),
+}
+"""Columns of the table, and what of a verdict they count."""
+
 EVENTS_OF_A_TRAIL = 40_000
 """A check reads the whole trail, so a longer one is begun anew."""
 
@@ -23,14 +39,23 @@ class Line:
     fault: str
     times: int = 0
     events: int = 0
-    found: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*COUNTS, *OTHER_COUNTS), 0))
+    undone: int = 0
+    """Transactions that PostgreSQL acknowledged and had lost after it was killed, as asynchronous commit allows."""
 
-    def add(self, verdict: dict[str, Any], events_before: int) -> None:
-        """Count the fault once more, with a verdict that is about the whole trail."""
+    found: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+
+    def add(self, verdict: dict[str, Any], before: dict[str, Any] | None) -> None:
+        """Count the fault once more, with verdicts that are about the whole trail."""
         self.times += 1
-        self.events += verdict["events"] - events_before
-        for name in self.found:
-            self.found[name] += verdict[name]
+        self.events += verdict["events"] - (before["events"] if before else 0)
+        self.undone += undone(verdict) - (undone(before) if before else 0)
+        for name, kinds in COUNTS.items():
+            self.found[name] += sum(verdict[kind] for kind in kinds)
+
+
+def undone(verdict: dict[str, Any]) -> int:
+    """Transactions of a trail that PostgreSQL acknowledged and lost."""
+    return verdict["context"].get("lost_by_postgresql", 0)
 
 
 def soak(
@@ -50,16 +75,19 @@ def soak(
     done = 0
     while time.monotonic() < deadline or done < len(faults):
         stage.new_trail()
-        events = 0
+        before: dict[str, Any] | None = None
         with attacked(stage, seed + done) as run:
-            while events < EVENTS_OF_A_TRAIL and (time.monotonic() < deadline or done < len(faults)):
+            while before is None or before["events"] < EVENTS_OF_A_TRAIL:
+                if time.monotonic() > deadline and done >= len(faults):
+                    break
                 name = next(names)
                 FAULTS[name](run)
-                verdict = stage.check(60)
-                lines[name].add(verdict, events)
-                events = verdict["events"]
+                with run.applications_stopped():
+                    verdict = stage.check(60)
+                lines[name].add(verdict, before)
+                before = verdict
                 done += 1
-                report(f"{name}: {events} events, {'clean' if verdict['clean'] else verdict['examples']}")
+                report(f"{name}: {verdict['events']} events, {'clean' if verdict['clean'] else verdict['examples']}")
                 if not verdict["clean"]:
                     break
     return list(lines.values())
@@ -75,17 +103,16 @@ def _in_rounds(faults: Sequence[str], seed: int) -> Iterator[str]:
 def table(lines: Iterable[Line]) -> str:
     """Markdown: a line a fault and their sum."""
     lines = list(lines)
-    total = Line("all", sum(line.times for line in lines), sum(line.events for line in lines))
-    total.found = {name: sum(line.found[name] for line in lines) for name in total.found}
-    head = ["fault", "times", "events", *COUNTS, "anything else"]
+    total = Line(
+        "all",
+        sum(line.times for line in lines),
+        sum(line.events for line in lines),
+        sum(line.undone for line in lines),
+        {name: sum(line.found[name] for line in lines) for name in COUNTS},
+    )
+    head = ["fault", "times", "events", *COUNTS, "lost by PostgreSQL itself"]
     rows = [
-        [
-            line.fault,
-            f"{line.times:,}",
-            f"{line.events:,}",
-            *(str(line.found[name]) for name in COUNTS),
-            str(sum(line.found[name] for name in OTHER_COUNTS)),
-        ]
+        [line.fault, f"{line.times:,}", f"{line.events:,}", *map(str, line.found.values()), str(line.undone)]
         for line in (*lines, total)
     ]
     body = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]

@@ -22,25 +22,38 @@ from psycopg2 import extensions, sql
 
 from genims_platform.audit.accounts import ensure_accounts
 from genims_platform.audit.capture.install import install
+from genims_platform.audit.capture.triggers import attach
 from genims_platform.audit.database import audit_database
 from genims_platform.audit.encryption.keystore import ensure_key_store
 from genims_platform.audit.ledger.append import open_ledger
 from genims_platform.audit.ledger.control import Appender, ensure_genesis
 from genims_platform.audit.ledger.opening import open_source
+from genims_platform.audit.policy import AuditedTable
 from genims_platform.local.mysql import MariaDB, MySQL, connect_mysql
 from genims_platform.local.postgres import Postgres, connect_postgres
-from genims_platform.local.process import server_account
+from genims_platform.local.process import server_account, wait_until
 from genims_platform.local.server import USER, PrivateServer
 from genims_platform.local.servers import Engine
 from genims_platform.mysql.deploy import deploy
 from genims_platform.settings import PROJECT_ROOT, AuditRole, Settings, load_settings
 from genims_platform.sources import schema
+from genims_platform.sources.connection import connect
 from genims_platform_tests.audit.faults import addresses
 from genims_platform_tests.audit.faults.addresses import Addresses
-from genims_platform_tests.audit.faults.workload import TARGETS
+from genims_platform_tests.audit.faults.workload import COUNTER_COLUMNS, COUNTERS, DURABLE, TARGETS
 
 PACKAGE = __package__ or ""
 SOURCES = tuple(TARGETS)
+
+ACCOUNT = "INSERT INTO accounts (account_id, account_number, account_name) VALUES (%(id)s, %(id)s, 'A')"
+MATERIALS = (
+    "INSERT INTO materials (material_id, material_code, material_name, material_type, base_unit_of_measure) "
+    "SELECT %(id)s || n, %(id)s || n, 'M', 'raw', 'EA' FROM generate_series(1, %(rows)s) n"
+)
+BACKGROUND = tuple(
+    f"postgres: {name}" for name in ("walwriter", "checkpointer", "background writer", "autovacuum launcher")
+)
+"""What of PostgreSQL writes WAL or pages without being asked by a session."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108
 ROOM = 4 << 30
@@ -183,11 +196,24 @@ class Stage:
         schema.create(settings, SOURCES)
         for source in SOURCES:
             install(settings, source)
+            self._add_counters(source)
         database = audit_database(settings)
         deploy(database, "audit", today=datetime.now(UTC).date())
         ensure_accounts(database, settings)
         database.close()
         self._write_addresses(self.postgres.port, self.mysql.port)
+
+    def _add_counters(self, source: str) -> None:
+        rule = AuditedTable.model_validate({"class": "operational", "key": "counter_id"})
+        with (
+            closing(connect(self.settings.source_primary(source))) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(f"CREATE TABLE {COUNTERS} ({COUNTER_COLUMNS})")
+            cursor.execute(f"GRANT SELECT ON {COUNTERS} TO genims_audit_owner")
+            for statement in attach("public", COUNTERS, rule):
+                cursor.execute(statement)
 
     def new_trail(self) -> None:
         """Begin anew, ready for a relay: as `build`, with a key store, a genesis and all sources opened."""
@@ -275,7 +301,7 @@ class Stage:
         command = self.python("checker", self.addresses, "--wait", str(wait), "--heads", self.folder / "heads.json")
         command += [part for path in paths for part in ("--history", path)]
         done = subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, check=False, timeout=wait + 300
+            command, env=_environment(), capture_output=True, text=True, check=False, timeout=wait + 900
         )
         if not done.stdout:
             raise RuntimeError(done.stderr)
@@ -289,6 +315,37 @@ class Stage:
         verdict = self.check(120)
         assert verdict["clean"], json.dumps(verdict, indent=1)
         return verdict
+
+    @contextmanager
+    def nothing_flushed(self, workload: Program) -> Generator[None]:
+        """No session but those of applications that commit asynchronously, and the relay's, has PostgreSQL write WAL.
+
+        What runs in its background stands still; applications whose COMMIT waits for the disk pause.
+        """
+        assert self.postgres.pid
+        workload.process.send_signal(signal.SIGUSR1)
+        background = [
+            process
+            for process in psutil.Process(self.postgres.pid).children()
+            if process.cmdline()[0].startswith(BACKGROUND)
+        ]
+        try:
+            wait_until(self._durable_sessions_idle, 60, "applications that commit durably go on")
+            for process in background:
+                process.suspend()
+            yield
+        finally:
+            for process in background:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+            workload.process.send_signal(signal.SIGUSR2)
+
+    def _durable_sessions_idle(self) -> bool:
+        with closing(psycopg2.connect(self.postgres.superuser_dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state <> 'idle'", (DURABLE,)
+            )
+            return cursor.fetchall() == [(0,)]
 
     def kill_mysql(self) -> None:
         """SIGKILL, and nothing else: what was not in a file is gone."""

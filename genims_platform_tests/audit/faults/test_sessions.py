@@ -12,18 +12,12 @@ from psycopg2 import errors, extensions
 from genims_platform.local.process import wait_until
 from genims_platform.sources.connection import connect
 from genims_platform_tests.audit.faults.run import STALL_SECONDS
-from genims_platform_tests.audit.faults.stage import Stage
+from genims_platform_tests.audit.faults.stage import ACCOUNT, MATERIALS, Stage
 
 pytestmark = pytest.mark.fault
 
 PROMPT = 10
 """Seconds in which an event must arrive though no other one follows it; far less on a machine that is not busy."""
-
-ACCOUNT = "INSERT INTO accounts (account_id, account_number, account_name) VALUES (%(id)s, %(id)s, 'A')"
-MATERIAL = (
-    "INSERT INTO materials (material_id, material_code, material_name, material_type, base_unit_of_measure) "
-    "SELECT %(id)s || n, %(id)s || n, 'M', 'raw', 'EA' FROM generate_series(1, %(rows)s) n"
-)
 
 
 @pytest.fixture
@@ -153,7 +147,7 @@ def test_a_value_of_20_megabytes_arrives_whole(delivering: Stage) -> None:
 
 
 def test_a_large_transaction_holds_no_other_source_up(delivering: Stage) -> None:
-    large = threading.Thread(target=delivering.execute, args=("erp", MATERIAL, {"id": "M-", "rows": 15_000}))
+    large = threading.Thread(target=delivering.execute, args=("erp", MATERIALS, {"id": "M-", "rows": 15_000}))
     large.start()
     large.join()
     for number in range(4):

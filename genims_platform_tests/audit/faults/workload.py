@@ -2,13 +2,14 @@
 
     python -m genims_platform_tests.audit.faults.workload ADDRESSES --history FILE --seconds 20 --rate 60 --seed 1
 
-A program of its own. Each writer has one source: it changes a few rows that all writers of the source fight for (their
-counter rises by one per change), inserts and deletes rows of its own, copies in bulk, rolls back, rolls back in part,
-pauses with its transaction open, and commits in two phases. Every row holds the name of the transaction that wrote it.
+A program of its own. Each writer has one source: it changes a few rows that all writers of the source fight for, raises
+a counter by one, inserts and deletes rows of its own, copies in bulk, rolls back, rolls back in part, pauses with its
+transaction open, and commits in two phases. Every row holds the name of the transaction that wrote it.
 
 A line of the history is either the intent, written before COMMIT is sent, or the outcome (`ok`, `rolled back`,
 `failed`, or `unknown` when the connection broke during COMMIT). SIGTERM ends the program after the running
-transactions.
+transactions. SIGUSR1 has nothing committed any more that waits for the disk, and SIGUSR2 has all of it again: so a test
+can kill a source whose last commits were acknowledged and are in no file.
 """
 
 import argparse
@@ -31,6 +32,14 @@ from psycopg2 import extensions, sql
 from genims_platform_tests.audit.faults.addresses import Addresses, read
 
 HOT_ROWS = 24
+COUNTERS = "fault_counters"
+"""A table that each source has besides; its rows hold a number that every change raises by one."""
+
+COUNTER_COLUMNS = "counter_id text PRIMARY KEY, value bigint NOT NULL, mark text"
+COUNTER_KEYS = tuple(f"C-{row}" for row in range(8))
+DURABLE, ASYNCHRONOUS = "workload, durable", "workload, asynchronous"
+"""Names of the applications, which differ in what COMMIT waits for."""
+
 TEXTS = ("plain", "", None, "Grüße aus Köln 🏭", 'quote " and \\ and \n newline', "表", "NaN", "e\u0301", "x" * 3000)
 NUMBERS = ("0", "100.10", "-0.01", "9999999.99", "1", None)
 
@@ -142,6 +151,7 @@ class Writer(threading.Thread):
         self.prefix = f"{options.seed}.{number}"
         self.mix = Mix(bulk_rows=options.bulk_rows, longest_pause=options.longest_pause)
         self.stop: threading.Event = options.stop
+        self.quiet: threading.Event = options.quiet
         self.history: History = options.record
         self.outcomes: Counter[str] = Counter()
         self.connection: extensions.connection | None = None
@@ -154,6 +164,8 @@ class Writer(threading.Thread):
             due = max(due + self.random.expovariate(self.rate), time.monotonic() - 1)
             if self.stop.wait(max(0.0, due - time.monotonic())):
                 break
+            while self.synchronous and self.quiet.is_set() and not self.stop.wait(0.02):
+                pass
             self._transaction(name)
         if self.connection:
             self.connection.close()
@@ -218,7 +230,7 @@ class Writer(threading.Thread):
             ("rollback", self.mix.rollback),
             ("part", self.mix.part_rollback),
             ("bulk", self.mix.bulk),
-            ("two-phase", self.mix.two_phase if self.two_phase else 0),
+            ("two-phase", self.mix.two_phase if self.two_phase and not self.quiet.is_set() else 0),
         ):
             if draw < share:
                 return kind
@@ -227,12 +239,14 @@ class Writer(threading.Thread):
 
     def _cursor(self) -> extensions.cursor:
         if self.connection is None or self.connection.closed:
-            self.connection = psycopg2.connect(self.address, connect_timeout=3, application_name="workload")
+            self.connection = psycopg2.connect(self.address, connect_timeout=3)
             self.connection.autocommit = True
             with self.connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT set_config('synchronous_commit', %s, false)", ("on" if self.synchronous else "off",)
                 )
+                name = DURABLE if self.synchronous else ASYNCHRONOUS
+                cursor.execute("SELECT set_config('application_name', %s, false)", (name,))
                 cursor.execute("SHOW max_prepared_transactions")
                 self.two_phase = cursor.fetchone() != ("0",)
         return self.connection.cursor()
@@ -252,15 +266,19 @@ class Writer(threading.Thread):
             return
         hot = sorted(self.random.sample(range(HOT_ROWS), self.random.randint(1, 4)))
         for position, row in enumerate(hot):
-            self._count_up(cursor, transaction.name, f"H-{row:04}")
+            self._change(cursor, transaction.name, f"H-{row:04}")
             transaction.rows += 1
             if position == 0 and self.random.random() < self.mix.pause:
                 time.sleep(self.random.uniform(0, self.mix.longest_pause))
+        counter = self.random.choice(COUNTER_KEYS)
+        count_up(cursor, counter, transaction.name)
+        transaction.rows += 1
         if transaction.kind == "part":
             undone = f"{transaction.name}u"
             cursor.execute("SAVEPOINT part")
             self._insert(cursor, undone, undone)
-            self._count_up(cursor, undone, f"H-{hot[-1]:04}")
+            self._change(cursor, undone, f"H-{hot[-1]:04}")
+            count_up(cursor, counter, undone)
             cursor.execute("ROLLBACK TO SAVEPOINT part")
             transaction.absent.append(undone)
         draw = self.random.random()
@@ -274,7 +292,7 @@ class Writer(threading.Thread):
             target = sql.Identifier(self.target.table), sql.Identifier(self.target.key)
             cursor.execute(sql.SQL("DELETE FROM {} WHERE {} = %s").format(*target), (key,))
 
-    def _count_up(self, cursor: extensions.cursor, name: str, key: str) -> None:
+    def _change(self, cursor: extensions.cursor, name: str, key: str) -> None:
         target = self.target
         statement = sql.SQL(
             "UPDATE {table} SET {counter} = (coalesce({counter}::int, 0) + 1)::" + target.counter_type + ", "
@@ -329,6 +347,11 @@ class Writer(threading.Thread):
             end_prepared(self.address, transaction.name)
 
 
+def count_up(cursor: extensions.cursor, counter: str, name: str) -> None:
+    cursor.execute(f"UPDATE {COUNTERS} SET value = value + 1, mark = %s WHERE counter_id = %s", (name, counter))
+    assert cursor.rowcount == 1, f"{counter} is gone"
+
+
 def end_prepared(address: str, name: str, seconds: float = 60) -> None:
     """Commit what a broken session left prepared, as a transaction manager would."""
     deadline = time.monotonic() + seconds
@@ -378,7 +401,11 @@ def prepare(addresses: Addresses, history: History, seed: str) -> None:
                 continue
             name = f"{seed}.{source}.rows"
             insert(cursor, target, missing, name, None)
-            history.write(intent=name, source=source, synchronous=True, kind="plain", rows=len(missing), absent=[])
+            cursor.execute(
+                f"INSERT INTO {COUNTERS} SELECT k, 0, %s FROM unnest(%s::text[]) k", (name, list(COUNTER_KEYS))
+            )
+            rows = len(missing) + len(COUNTER_KEYS)
+            history.write(intent=name, source=source, synchronous=True, kind="plain", rows=rows, absent=[])
         history.write(outcome="ok", name=name, error=None, seconds=0, kind="rows")
 
 
@@ -393,7 +420,9 @@ def main() -> None:
     parser.add_argument("--bulk-rows", type=int, default=2000)
     parser.add_argument("--longest-pause", type=float, default=0.5)
     options = parser.parse_args()
-    options.stop = threading.Event()
+    options.stop, options.quiet = threading.Event(), threading.Event()
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: options.quiet.set())
+    signal.signal(signal.SIGUSR2, lambda _number, _frame: options.quiet.clear())
     signal.signal(signal.SIGTERM, lambda _number, _frame: options.stop.set())
     addresses = read(options.addresses)
     options.record = History(options.history)
