@@ -481,25 +481,49 @@ CREATE OR REPLACE FUNCTION audit.check_catalog() RETURNS bigint LANGUAGE sql SEC
 SELECT audit.compare_catalog(NULL);
 $f$;
 
+CREATE OR REPLACE FUNCTION audit.count_rows(
+  p_schema text, p_table text, OUT number bigint, OUT digest numeric, OUT image text, OUT as_seen boolean
+) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $f$
+-- How many rows an audited table has, and the sum of the first 56 bits of the SHA-256 of each, which does not depend on
+-- their order and holds no secret columns, so it can be carried on from the images in the queue. `image` stands for the
+-- columns and types that the rows were digested with. TRUNCATE and a rewriting ALTER TABLE show at once to snapshots that
+-- are older: `as_seen` is false if the caller's snapshot is.
+DECLARE
+  p record;
+BEGIN
+  SELECT * INTO p FROM audit.policy WHERE schema_name = p_schema AND table_name = p_table;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'table %.% is not audited', p_schema, p_table USING ERRCODE = '42501';
+  END IF;
+  SELECT encode(sha256(convert_to(coalesce(string_agg(quote_ident(a.attname) || ' '
+         || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attname COLLATE "C"), ''), 'UTF8')), 'hex') INTO image
+  FROM pg_attribute a WHERE a.attrelid = format('%I.%I', p_schema, p_table)::regclass AND a.attnum > 0
+    AND NOT a.attisdropped AND a.attname <> ALL (p.secret);
+  EXECUTE format('SELECT count(*), coalesce(sum((''x'' || encode(substr(sha256(convert_to((to_jsonb(t) - $1)::text,'
+                 '''UTF8'')), 1, 7), ''hex''))::bit(56)::bigint), 0) FROM %I.%I t', p_schema, p_table)
+    INTO number, digest USING p.secret;
+  -- The left side is read by the snapshot, the right side is how it is now; nobody rewrites what was read just now.
+  SELECT bool_and(c.relfilenode = coalesce(pg_relation_filenode(c.oid), 0)) INTO as_seen
+  FROM pg_class c WHERE c.oid = format('%I.%I', p_schema, p_table)::regclass
+    OR c.oid IN (SELECT relid FROM pg_partition_tree(format('%I.%I', p_schema, p_table)::regclass));
+END $f$;
+
 CREATE OR REPLACE FUNCTION audit.take_baselines(p_run text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $f$
 -- Counts and digests the rows of each audited table that has no baseline yet; returns how many tables that were. Call
--- it in REPEATABLE READ. The recorded snapshot tells which events are part of the baseline; the digest does not depend
--- on the order of rows and holds no secret columns, so it can be carried on from the images in the queue.
+-- it in REPEATABLE READ. The recorded snapshot tells which events are part of the baseline.
 DECLARE
   p record;
+  c record;
   number bigint := 0;
-  counted bigint;
-  digest numeric;
   snapshot text := pg_current_snapshot()::text;
 BEGIN
   FOR p IN SELECT * FROM audit.policy WHERE baseline_at IS NULL ORDER BY schema_name, table_name LOOP
-    EXECUTE format('SELECT count(*), coalesce(sum((''x'' || encode(substr(sha256(convert_to((to_jsonb(t) - $1)::text,'
-                   '''UTF8'')), 1, 7), ''hex''))::bit(56)::bigint), 0) FROM %I.%I t', p.schema_name, p.table_name)
-      INTO counted, digest USING p.secret;
+    SELECT * INTO c FROM audit.count_rows(p.schema_name, p.table_name);
     INSERT INTO audit.queue (kind, op, schema_name, table_name, class, detail, app_name)
     VALUES ('MARK', 'BASELINE', p.schema_name, p.table_name, p.class,
-            jsonb_build_object('rows', counted, 'digest', digest::text, 'snapshot', snapshot, 'run', p_run),
+            jsonb_build_object('rows', c.number, 'digest', c.digest::text, 'image', c.image, 'snapshot', snapshot,
+                               'run', p_run),
             current_setting('application_name'));
     UPDATE audit.policy SET baseline_at = clock_timestamp()
     WHERE schema_name = p.schema_name AND table_name = p.table_name;
@@ -532,7 +556,7 @@ END $do$;
 GRANT USAGE ON SCHEMA audit TO genims_audit_relay, genims_audit_app;
 GRANT SELECT ON audit.queue, audit.tick, audit.state, audit.policy TO genims_audit_relay;
 GRANT EXECUTE ON FUNCTION audit.make_tick(), audit.rotate(bigint, int), audit.check_catalog(),
-  audit.reconcile(bigint, bigint) TO genims_audit_relay;
+  audit.reconcile(bigint, bigint), audit.count_rows(text, text) TO genims_audit_relay;
 GRANT EXECUTE ON FUNCTION audit.set_context, audit.begin_bulk, audit.log_activity, audit.log_login, audit.log_config,
   audit.log_security TO genims_audit_app;
 

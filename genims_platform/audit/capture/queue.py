@@ -114,13 +114,14 @@ def in_order(rows: Iterable[tuple[Any, ...]], keys: Sequence[EventKey]) -> list[
     Raises:
         LookupError: an event is missing.
     """
-    found = {(row[0], row[1]): _event(row) for row in rows}
+    found = {(row[0], row[1]): event_of(row) for row in rows}
     try:
         return [found[key.slot, key.event_id] for key in keys]
     except KeyError as error:
         raise LookupError(f"the queue holds no event (slot, number) = {error}") from None
 
 
-def _event(row: tuple[Any, ...]) -> Event:
+def event_of(row: tuple[Any, ...]) -> Event:
+    """A row of `EVENTS` as an event."""
     slot, number, xid, *rest, digest = row
     return Event(slot, number, int(xid), *rest, bytes(digest))  # pyright: ignore[reportCallIssue]

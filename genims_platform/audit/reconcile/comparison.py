@@ -3,15 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from genims_platform.audit.ledger.entries import Columns
 
 LISTED_EVENTS = 100
+SHOWN_EVENTS = 10
 
-CheckType = Literal["HOURLY", "DAILY", "SEQUENCE"]
-Status = Literal["OK", "GAP", "MISMATCH", "NOT_AVAILABLE"]
+CheckType = Literal["HOURLY", "DAILY", "DEEP", "BASELINE", "SEQUENCE"]
+Status = Literal["OK", "GAP", "MISMATCH", "SUSPENDED", "NOT_AVAILABLE"]
 Totals = Mapping[str | None, tuple[int, int]]
 """Table → events, and the sum of the first 56 bits of their digests."""
 
@@ -58,9 +59,20 @@ class Comparison:
     broken: Mapping[str, int] | None = None
     """Rule of the ledger → events that break it."""
 
+    repaired: tuple[int, ...] = ()
+    """Events that the ledger lacked and that were delivered again since; they count as present."""
+
+    notes: Mapping[str, object] | None = None
+    """What else is recorded; never a value of a source."""
+
+    verdict: Status | None = None
+    """Stands before what the numbers say, where those alone cannot tell."""
+
     @property
     def status(self) -> Status:
         """OK only if counts, digests and events agree."""
+        if self.verdict is not None:
+            return self.verdict
         if self.expected is None:
             return "NOT_AVAILABLE"
         if self.difference.missing or self.difference.unexpected or self.difference.duplicate:
@@ -79,6 +91,23 @@ class Comparison:
         """What was compared: `crm`, `crm.accounts`, `*`."""
         return self.source if self.table is None else f"{self.source}.{self.table}"
 
+    @property
+    def sentence(self) -> str:
+        """What was found, in words; never a value of a source."""
+        what = "rows" if self.check_type == "BASELINE" else "events"
+        words = [f"{self.actual[0]} {what} of {'unknown' if self.expected is None else self.expected[0]}"]
+        words += [
+            f"{kind}: {', '.join(map(str, events[:SHOWN_EVENTS]))}{' …' if len(events) > SHOWN_EVENTS else ''}"
+            for kind, events in (*asdict(self.difference).items(), ("recorded after all", self.repaired))
+            if events
+        ]
+        words += [f"{rule}: {number}" for rule, number in (self.broken or {}).items() if number]
+        if self.check_type == "BASELINE" and self.status == "MISMATCH":
+            words.append("changed outside the trail")
+        if reason := (self.notes or {}).get("reason"):
+            words.append(str(reason))
+        return "; ".join(words)
+
     def row(self) -> Columns:
         """The row of `audit_trail_completeness`, without time and run."""
         listed = {
@@ -86,7 +115,9 @@ class Comparison:
             "unexpected": self.difference.unexpected[:LISTED_EVENTS],
             "duplicate": self.difference.duplicate[:LISTED_EVENTS],
             "altered": self.difference.altered[:LISTED_EVENTS],
+            "repaired": self.repaired[:LISTED_EVENTS],
             **(self.broken or {}),
+            **(self.notes or {}),
         }
         detail = {what: events for what, events in listed.items() if events}
         known = self.expected is not None

@@ -1,8 +1,8 @@
 """A source's queue against the ledger, for ranges of ticks that are delivered whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -11,10 +11,12 @@ import psycopg2
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from psycopg2 import extensions
 
-from genims_platform.audit.capture.queue import event_keys, read_events
+from genims_platform.audit.capture.queue import EVENTS, Event, event_keys, event_of, read_events
 from genims_platform.audit.consistency import broken_sequence, part_since
 from genims_platform.audit.database import audit_database
+from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.reconcile.comparison import CheckType, Comparison, Difference, Totals
+from genims_platform.audit.reprocessed import EventName, reprocessed
 from genims_platform.mysql.append_only import LEDGER, SPINE
 from genims_platform.mysql.connection import Database
 from genims_platform.settings import Settings
@@ -24,6 +26,11 @@ SETTLED_SECONDS = 5
 """Younger batches are left to the next comparison."""
 
 EVENTS_AT_ONCE = 10_000
+_SLOTS = list(range(32))
+_ROOTS = """
+    SELECT leaf.relname, root.relname FROM pg_class leaf JOIN pg_class root ON root.oid = pg_partition_root(leaf.oid)
+    WHERE leaf.relispartition AND leaf.relkind = 'r' AND leaf.relnamespace <> 'audit'::regnamespace
+"""
 _BEGINNING = datetime(1970, 1, 1)  # noqa: DTZ001 - the audit database has naive UTC only
 _DELIVERED = (
     f"SELECT MAX(tick_to) FROM {SPINE} WHERE source_db = %s AND incarnation = %s AND is_last_part = 1 "  # noqa: S608
@@ -45,7 +52,9 @@ class ReconciliationError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class _Range:
+class DeliveredRange:
+    """Ticks of a source between which everything is delivered, and the numbers of the batches between them."""
+
     source: str
     incarnation: int
     tick_from: int
@@ -95,15 +104,24 @@ def reconcile_sequence(settings: Settings) -> Comparison | None:
     return Comparison("SEQUENCE", "*", 0, None, None, None, *ends, (expected, 0), (int(number), 0), broken=broken)
 
 
+def newest_incarnation(connection: MySQLConnectionAbstract, source: str) -> int | None:
+    """Which life of a source is delivered now; None if it was never opened."""
+    ((incarnation, _),) = _rows(connection, _NEWEST, source)
+    return incarnation
+
+
 def _reconcile(settings: Settings, source: str, check: CheckType) -> list[Comparison]:
     database = _database(settings)
     try:
         with database.connection() as connection:
-            places = list(_ranges(connection, source, check, settings.audit_queue_keep_days))
+            places = _ranges(connection, source, check, settings.audit_queue_keep_days)
             if not places:
                 return []
-            with closing(connect(settings.audit_relay(source), autocommit=True)) as queue:
-                return [found for place in places for found in _compare(connection, queue, place, check)]
+            with (
+                closing(connect(settings.audit_relay(source), autocommit=True)) as queue,
+                closing(open_ledger(settings, "writer")) as ledger,
+            ):
+                return [found for place in places for found in _compare(connection, queue, ledger, place, check)]
     except psycopg2.errors.UndefinedFunction:
         raise ReconciliationError(
             f"{source}: capture has no audit.reconcile; run `genims audit install --source {source}`"
@@ -112,50 +130,117 @@ def _reconcile(settings: Settings, source: str, check: CheckType) -> list[Compar
         database.close()
 
 
-def _ranges(connection: MySQLConnectionAbstract, source: str, check: CheckType, keep_days: int) -> Iterator[_Range]:
-    """The ranges to compare, each from the end of one delivered range to the end of another."""
+def delivered_range(
+    connection: MySQLConnectionAbstract, source: str, start: datetime | timedelta, end: datetime | None = None
+) -> DeliveredRange | None:
+    """What was recorded of a source from `start` (naive UTC, or so long ago) until `end`, by default until now.
+
+    None if nothing was. The newest seconds are left out: a relay may be amid them.
+    """
     ((incarnation, now),) = _rows(connection, _NEWEST, source)
     if incarnation is None:
-        return
+        return None
     settled = now - timedelta(seconds=SETTLED_SECONDS)
+    ends = [now - start if isinstance(start, timedelta) else start, settled if end is None else min(end, settled)]
+    return next(_between(connection, source, incarnation, ends), None)
+
+
+def _ranges(connection: MySQLConnectionAbstract, source: str, check: CheckType, keep_days: int) -> list[DeliveredRange]:
+    """The ranges to compare, each from the end of one delivered range to the end of another."""
+    if check == "HOURLY":
+        place = delivered_range(connection, source, timedelta(hours=1))
+        return [] if place is None else [place]
+    ((incarnation, now),) = _rows(connection, _NEWEST, source)
+    if incarnation is None:
+        return []
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    ends = [midnight - timedelta(days=day) for day in range(keep_days - 1, -1, -1)]
+    return list(_between(connection, source, incarnation, [*ends, now - timedelta(seconds=SETTLED_SECONDS)]))
+
+
+def _between(
+    connection: MySQLConnectionAbstract, source: str, incarnation: int, ends: Sequence[datetime]
+) -> Iterator[DeliveredRange]:
     ((opened,),) = _rows(connection, _OPENED, source, incarnation)
 
     def delivered(until: datetime) -> int:
         ((tick,),) = _rows(connection, _DELIVERED, source, incarnation, until)
         return int(opened if tick is None else max(tick, opened))
 
-    if check == "HOURLY":
-        ends = [now - timedelta(hours=1), settled]
-    else:
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        ends = [*(midnight - timedelta(days=day) for day in range(keep_days - 1, -1, -1)), settled]
     ticks = [delivered(end) for end in ends]
     for start, end in pairwise(ticks):
         if end > start:
             ((first, last),) = _rows(connection, _SEQUENCES, source, incarnation, start, end)
-            yield _Range(source, incarnation, start, end, first, last)
+            yield DeliveredRange(source, incarnation, start, end, first, last)
 
 
 def _compare(
-    connection: MySQLConnectionAbstract, queue: extensions.connection, place: _Range, check: CheckType
+    connection: MySQLConnectionAbstract,
+    queue: extensions.connection,
+    ledger: Ledger,
+    place: DeliveredRange,
+    check: CheckType,
 ) -> Iterator[Comparison]:
     stored = _stored_totals(connection, place)
     queued = _queued_totals(queue, place)
     ends = (place.tick_from, place.tick_to, place.first, place.last)
-    actual = _total(stored)
     if queued is None:
-        yield Comparison(check, place.source, place.incarnation, None, *ends, None, actual)
+        yield Comparison(check, place.source, place.incarnation, None, *ends, None, _total(stored))
         return
-    expected = _total(queued)
-    difference = Difference() if queued == stored else _difference(connection, queue, place)
-    yield Comparison(check, place.source, place.incarnation, None, *ends, expected, actual, difference)
+    difference, repaired = Difference(), ()
+    if queued != stored:
+        difference = _difference(connection, queue, place)
+        difference, repaired, stored = _after_repairs(ledger, queue, place, difference, stored)
+    yield Comparison(
+        check,
+        place.source,
+        place.incarnation,
+        None,
+        *ends,
+        _total(queued),
+        _total(stored),
+        difference,
+        repaired=repaired,
+    )
     if check == "DAILY":
         for table in sorted({*queued, *stored} - {None}, key=str):
             counted = queued.get(table, (0, 0)), stored.get(table, (0, 0))
             yield Comparison(check, place.source, place.incarnation, table, *ends, *counted)
 
 
-def _queued_totals(queue: extensions.connection, place: _Range) -> Totals | None:
+def _after_repairs(
+    ledger: Ledger, queue: extensions.connection, place: DeliveredRange, difference: Difference, stored: Totals
+) -> tuple[Difference, tuple[int, ...], Totals]:
+    """The difference without events that were recorded after all, which these are, and totals that count them."""
+    names = [EventName(place.source, place.incarnation, event) for event in difference.missing]
+    repaired = tuple(name.event_id for name in reprocessed(ledger, names))
+    totals = dict(stored)
+    roots = partitions(queue) if repaired else {}
+    for event in queued_events(queue, repaired):
+        table = event.table_name
+        if event.kind in ("ROW", "TRUNCATE") and table is not None:
+            table = roots.get(table, table)
+        number, digest = totals.get(table, (0, 0))
+        totals[table] = number + 1, digest + int.from_bytes(event.digest[:7])
+    missing = tuple(event for event in difference.missing if event not in repaired)
+    return replace(difference, missing=missing), repaired, totals
+
+
+def partitions(queue: extensions.connection) -> dict[str, str]:
+    """Partition → the partitioned table that the policy knows."""
+    with queue.cursor() as cursor:
+        cursor.execute(_ROOTS)
+        return dict(cursor.fetchall())
+
+
+def queued_events(queue: extensions.connection, numbers: Sequence[int]) -> list[Event]:
+    """Those of these events that the queue still holds."""
+    with queue.cursor() as cursor:
+        cursor.execute(EVENTS, {"slots": _SLOTS, "ids": list(numbers)})
+        return [event_of(row) for row in cursor.fetchall()]
+
+
+def _queued_totals(queue: extensions.connection, place: DeliveredRange) -> Totals | None:
     """What the source says of its own events; None if it no longer has all of them."""
     with queue.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM audit.tick WHERE tick_id IN (%s, %s)", (place.tick_from, place.tick_to))
@@ -165,7 +250,7 @@ def _queued_totals(queue: extensions.connection, place: _Range) -> Totals | None
         return {table: (int(number), int(digest)) for table, number, digest in cursor.fetchall()}
 
 
-def _stored_totals(connection: MySQLConnectionAbstract, place: _Range) -> Totals:
+def _stored_totals(connection: MySQLConnectionAbstract, place: DeliveredRange) -> Totals:
     if place.first is None or place.last is None:
         return {}
     rows = _rows(
@@ -179,7 +264,7 @@ def _stored_totals(connection: MySQLConnectionAbstract, place: _Range) -> Totals
     return {table: (int(number), int(digest)) for table, number, digest in rows}
 
 
-def _difference(connection: MySQLConnectionAbstract, queue: extensions.connection, place: _Range) -> Difference:
+def _difference(connection: MySQLConnectionAbstract, queue: extensions.connection, place: DeliveredRange) -> Difference:
     """Event by event."""
     keys = event_keys(queue, place.tick_from, place.tick_to)
     queued: dict[int, bytes] = {}
