@@ -10,6 +10,7 @@ from typing import Any
 from genims_platform.audit.ledger.append import open_ledger
 from genims_platform.audit.ledger.control import Appender, Fact
 from genims_platform.audit.ledger.entries import Columns
+from genims_platform.audit.restore.standing import check_not_set_back
 from genims_platform.audit.verify.findings import MANIPULATIONS, Code
 from genims_platform.audit.verify.verifier import Verification
 from genims_platform.settings import Settings
@@ -55,6 +56,7 @@ def record_verification(settings: Settings, done: Verification, *, operator: str
     }
     payload = {"not_testable": list(done.not_testable), "findings": len(done.findings)}
     with closing(open_ledger(settings, "writer")) as ledger:
+        check_not_set_back(settings, ledger)  # what is written to such a database makes it another one for good
         appender = Appender(ledger)
         rows = [("audit_integrity_checkpoints", result), *_violations(appender, violations, run_id, now)]
         (number,) = appender.record([Fact("VERIFY", operator, tuple(rows), payload, run_id)])
@@ -84,6 +86,7 @@ def record_comparisons(
     }
     details = [("audit_trail_completeness", {**row, "check_timestamp": now, "run_id": run_id}) for row in rows]
     with closing(open_ledger(settings, "writer")) as ledger:
+        check_not_set_back(settings, ledger)  # what is written to such a database makes it another one for good
         appender = Appender(ledger)
         details += _violations(appender, violations, run_id, now)
         (number,) = appender.record([Fact("COMPLETENESS", operator, tuple(details), run_id=run_id)])

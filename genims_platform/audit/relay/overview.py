@@ -10,6 +10,7 @@ from genims_platform.audit.ledger.append import Cursor, Ledger, open_ledger
 from genims_platform.audit.ledger.batch import Head
 from genims_platform.audit.relay.leadership import LEADER, STANDBY
 from genims_platform.audit.relay.quarantined_events import stored_events
+from genims_platform.audit.restore.standing import set_back
 from genims_platform.audit.trail import delivered, last_ticks
 from genims_platform.mysql.append_only import SPINE
 from genims_platform.mysql.locks import lock_name_in
@@ -80,8 +81,13 @@ class AuditOverview:
     quarantined: int
     """Events in quarantine that were not reprocessed."""
 
+    set_back: str | None
+    """What the database lacks of what was published, a sentence."""
+
     def alerts(self) -> Iterator[str]:
         """What somebody has to look at, a sentence each."""
+        if self.set_back:
+            yield self.set_back
         for source in self.sources:
             name = source.source
             if source.status == "HALTED":
@@ -137,6 +143,7 @@ def audit_overview(settings: Settings) -> AuditOverview:
             checkpoint_covers=covered,
             last_record_at=max((record.at for record in records.values()), default=None),
             quarantined=quarantined,
+            set_back=set_back(settings),
         )
 
 

@@ -79,14 +79,16 @@ def standing(settings: Settings, ledger: Ledger) -> Standing:
         CheckpointStoreUnavailableError: the place of checkpoints cannot be read.
         AuditUnavailableError: the database cannot be reached.
     """
-    head = ledger.head()
-    if head is None:
+    if ledger.head() is None:
         raise HaltError(
             f"{ledger.server.address} holds no batch; restore the newest backup that you have, then come back"
         )
     folder = journal_folder(settings.audit_journal_dir, ledger) if settings.audit_journal_dir else None
     newest = None if folder is None else last_line(folder)
     checkpoint = newest_checkpoint(settings, ledger)
+    # After them, because the database may grow meanwhile.
+    head = ledger.head()
+    assert head is not None  # noqa: S101 - it never shrinks while somebody looks
     return Standing(
         head,
         folder,

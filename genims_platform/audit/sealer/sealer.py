@@ -29,6 +29,7 @@ from genims_platform.audit.sealer.signing import (
     signing_key,
     sync_folder,
 )
+from genims_platform.audit.sealer.voided import is_void, newest_that_counts
 from genims_platform.audit.sealer.worm import CheckpointPlace, checkpoint_place
 from genims_platform.mysql.append_only import LEDGER, SPINE
 from genims_platform.settings import Settings, SettingsError
@@ -148,10 +149,11 @@ class Sealer:
         newest = self._worm.newest(trail)
         self._check_key(newest)
         self._catch_up(trail, newest)
-        sealed = self._known(newest)
+        base = newest_that_counts(self._ledger, self._worm, newest)
+        sealed = self._known(base)
         head = self._ledger.head()
         assert head is not None  # noqa: S101 - it begins with a genesis
-        if new_key is None and not self._moved(newest):
+        if new_key is None and not self._moved(base):
             return None
         try:
             recompute(self._ledger, sealed, head.batch_no)
@@ -247,7 +249,8 @@ class Sealer:
                     f"{number}; put the place of checkpoints back, or find out who emptied it"
                 )
         for checkpoint in self._worm.since(trail, recorded or 0):
-            self._covered(checkpoint)
+            if not is_void(self._ledger, checkpoint):
+                self._covered(checkpoint)
             self._record(checkpoint)
 
     def _covered(self, checkpoint: Checkpoint) -> dict[str, object]:
@@ -259,7 +262,7 @@ class Sealer:
                 said.batch_no,
                 said.last_sequence,
                 f"{'it is gone' if row is None else 'it is another one'} since checkpoint {said.checkpoint_no} was "
-                "signed: the database was set back or rewritten",
+                "signed: the database was set back (see `genims audit restore`) or rewritten",
             )
             if row is not None:
                 self._record_refusal(refusal)

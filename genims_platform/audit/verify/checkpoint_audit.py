@@ -20,6 +20,7 @@ from genims_platform.audit.verify.checkpoints import (
 from genims_platform.audit.verify.encoding import Layout
 from genims_platform.audit.verify.findings import Finding
 from genims_platform.audit.verify.spine import SpineRow
+from genims_platform.audit.verify.voids import RecordedVoid, recorded_voids
 from genims_platform.mysql.append_only import LEDGER, SPINE
 from genims_platform.settings import Settings
 
@@ -66,6 +67,7 @@ class CheckpointAudit:
         self._late = False
         self._offset: Counter[str] | None = None
         self._walked_from_start = True
+        self._void: frozenset[int] = frozenset()
 
     @property
     def not_testable(self) -> Sequence[str]:
@@ -92,14 +94,15 @@ class CheckpointAudit:
             yield Finding("V12", 0, 1, LEDGER, sentence)
             return
         self._walked_from_start = first == 0
-        yield from self._read(first)
+        yield from self._read(first, recorded_voids(connection))
         yield from self._copies(connection, layouts[_TABLE], first)
-        newest = max(self._known.values(), key=lambda checkpoint: checkpoint.number, default=None)
+        counting = (checkpoint for checkpoint in self._known.values() if checkpoint.number not in self._void)
+        newest = max(counting, key=lambda checkpoint: checkpoint.number, default=None)
         if newest and newest.batch_no > head.batch_no:
             sentence = f"the trail ends with batch {head.batch_no}; checkpoint {newest.number} covers {newest.batch_no}"
             yield Finding("V10", head.batch_no + 1, head.last_sequence + 1, SPINE, sentence)
 
-    def _read(self, first: int) -> Iterator[Finding]:
+    def _read(self, first: int, voids: Sequence[RecordedVoid]) -> Iterator[Finding]:
         files = self._files.get(self._instance or "", {})
         chain: SignatureChain | None = None
         before: Checkpoint | None = None
@@ -115,11 +118,15 @@ class CheckpointAudit:
                 continue
             if chain is None:
                 chain = SignatureChain(self._keys, 1 if first == 0 else found.number)
-            yield from chain.follow(found)
+            is_void = any(void.covers(found) for void in voids)
+            yield from chain.follow(found, is_void=is_void)
             before = found
             self._known[number] = found
+            if is_void:
+                self._void |= {number}
         self._pending = sorted(
-            (found for found in self._known.values() if found.batch_no >= first), key=lambda found: found.batch_no
+            (found for found in self._known.values() if found.batch_no >= first and found.number not in self._void),
+            key=lambda found: found.batch_no,
         )
 
     def _copies(self, connection: MySQLConnectionAbstract, layout: Layout, first: int) -> Iterator[Finding]:

@@ -163,9 +163,10 @@ class SignatureChain:
         self._keys = None if keys is None else dict(keys)
         self._first = first
         self._before: Checkpoint | None = None
+        self._least = 0
 
-    def follow(self, checkpoint: Checkpoint) -> Iterator[Finding]:
-        """What is wrong with the next checkpoint."""
+    def follow(self, checkpoint: Checkpoint, *, is_void: bool = False) -> Iterator[Finding]:
+        """What is wrong with the next checkpoint; `is_void`: what it covers was lost, so the next may cover less."""
 
         def broken(code: Code, what: str) -> Finding:
             sentence = f"checkpoint {checkpoint.number}, up to number {checkpoint.last_sequence}, {what}"
@@ -178,7 +179,7 @@ class SignatureChain:
             yield broken("V12", f"follows checkpoint {expected - 1}: those between are missing")
         elif before and checkpoint.fields.get("prev_sha256") != sha256(before.body).hexdigest():
             yield broken("V12", f"does not name checkpoint {before.number} as it is stored")
-        if before and checkpoint.batch_no < before.batch_no:
+        if before and checkpoint.batch_no < self._least:
             yield broken("V12", f"covers less than checkpoint {before.number} before it")
         if self._keys is None:
             pass
@@ -192,6 +193,8 @@ class SignatureChain:
             else:
                 self._keys |= _introduced_key(checkpoint)
         self._before = checkpoint
+        if not is_void:
+            self._least = checkpoint.batch_no
 
 
 def _introduced_key(checkpoint: Checkpoint) -> dict[str, Ed25519PublicKey]:
