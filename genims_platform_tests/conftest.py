@@ -25,7 +25,7 @@ __all__ = ["factory", "reporting"]  # fixtures
 
 DISK_HOME = PROJECT_ROOT / ".genims" / "test"
 MEMORY = Path("/dev/shm")  # noqa: S108
-SERVERS_GIB, LEFT_GIB = 3, 3
+SERVERS_GIB, LEFT_GIB = 4, 2
 """Memory that the servers of sessions may fill, and that has to stay for everything else."""
 
 
@@ -41,6 +41,12 @@ def pytest_configure() -> None:
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
     Settings.model_config["env_file"] = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a folder share what they set up, so `--dist loadgroup` gives them to one process."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent.relative_to(PROJECT_ROOT))))
 
 
 @pytest.fixture(scope="session")
