@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from genims_platform.audit.ledger.append import open_ledger
@@ -13,10 +13,10 @@ from genims_platform.audit.ledger.entries import Columns
 from genims_platform.audit.restore.standing import check_not_set_back
 from genims_platform.audit.verify.findings import MANIPULATIONS, Code
 from genims_platform.audit.verify.verifier import Verification
+from genims_platform.audit.violations import new_cases
 from genims_platform.settings import Settings
 
 RECORDED_FINDINGS = 100
-CRITICAL_DAYS = 1
 
 
 def record_verification(settings: Settings, done: Verification, *, operator: str, version: str, run_id: str) -> int:
@@ -58,7 +58,7 @@ def record_verification(settings: Settings, done: Verification, *, operator: str
     with closing(open_ledger(settings, "writer")) as ledger:
         check_not_set_back(settings, ledger)  # what is written to such a database makes it another one for good
         appender = Appender(ledger)
-        rows = [("audit_integrity_checkpoints", result), *_violations(appender, violations, run_id, now)]
+        rows = [("audit_integrity_checkpoints", result), *new_cases(appender.ledger, violations, run_id, now)]
         (number,) = appender.record([Fact("VERIFY", operator, tuple(rows), payload, run_id)])
     return number
 
@@ -88,37 +88,6 @@ def record_comparisons(
     with closing(open_ledger(settings, "writer")) as ledger:
         check_not_set_back(settings, ledger)  # what is written to such a database makes it another one for good
         appender = Appender(ledger)
-        details += _violations(appender, violations, run_id, now)
+        details += new_cases(appender.ledger, violations, run_id, now)
         (number,) = appender.record([Fact("COMPLETENESS", operator, tuple(details), run_id=run_id)])
     return number
-
-
-def _violations(
-    appender: Appender, found: Mapping[str, Mapping[str, Any]], run_id: str, now: datetime
-) -> list[tuple[str, Columns]]:
-    """Rows that open a case for each of these; one that is open already stays as it is."""
-    rows: list[tuple[str, Columns]] = []
-    for key, columns in found.items():
-        known = appender.ledger.query(
-            "SELECT status FROM compliance_violations WHERE dedup_key = %s ORDER BY audit_sequence DESC LIMIT 1", (key,)
-        )
-        if known and known[0][0] in ("OPEN", "ACKNOWLEDGED"):
-            continue
-        ((number,),) = appender.ledger.query(
-            "SELECT COUNT(DISTINCT violation_id) FROM compliance_violations WHERE violation_id LIKE %s",
-            (f"V-{now:%Y%m%d}-%",),
-        )
-        case: Columns = {
-            "detected_timestamp": now,
-            "violation_id": f"V-{now:%Y%m%d}-{int(number) + len(rows) + 1:06d}",
-            "revision": 1,
-            "dedup_key": key,
-            "framework": "INTEGRITY",
-            "severity": "CRITICAL",
-            "status": "OPEN",
-            "due_date": (now + timedelta(days=CRITICAL_DAYS)).date(),
-            "run_id": run_id,
-            **columns,
-        }
-        rows.append(("compliance_violations", case))
-    return rows

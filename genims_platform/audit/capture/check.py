@@ -12,9 +12,9 @@ from genims_platform.audit.capture.objects import CaptureObject, definitions
 from genims_platform.audit.capture.session import in_transaction
 from genims_platform.audit.capture.suspensions import read_windows
 from genims_platform.audit.capture.tables import LiveTable, live_tables
+from genims_platform.audit.capture.unclassified import unclassified
 from genims_platform.audit.policy import AuditPolicy, audit_policy
 from genims_platform.settings import Settings
-from genims_platform.sources.catalogue import catalogue
 
 _WORDS = {"created": "is missing", "changed": "is altered", "removed": "does not belong there", "missing": "is missing"}
 
@@ -88,16 +88,14 @@ def _says(fault: CaptureObject) -> str:
 
 
 def _unclassified(source: str, policy: AuditPolicy, tables: Mapping[str, LiveTable]) -> Iterator[CaptureFinding]:
-    known = {*policy.audited(source), *policy.not_audited(source)}
-    for name, table in tables.items():
-        if name not in known:
-            message = f"{source}: table {table.schema}.{name} is not in the audit policy; its changes are not captured"
-            yield CaptureFinding(source, "unclassified_table", name, message)
-        elif name in policy.audited(source):
-            for column in table.columns:
-                if column not in catalogue()[source][name].polars_schema:
-                    message = f"{source}: {name}.{column} is unknown to the audit policy; is it personal or secret?"
-                    yield CaptureFinding(source, "unclassified_column", f"{name}.{column}", message)
+    for _, table, column in unclassified(source, policy, tables):
+        if column is None:
+            name = f"{tables[table].schema}.{table}"
+            message = f"{source}: table {name} is not in the audit policy; its changes are not captured"
+            yield CaptureFinding(source, "unclassified_table", table, message)
+        else:
+            message = f"{source}: {table}.{column} is unknown to the audit policy; is it personal or secret?"
+            yield CaptureFinding(source, "unclassified_column", f"{table}.{column}", message)
 
 
 def _suspended(cursor: extensions.cursor, source: str) -> Iterator[CaptureFinding]:

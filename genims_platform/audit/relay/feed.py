@@ -431,6 +431,7 @@ class Feed(threading.Thread):
             self._check_identity()
             self._reader.check_clock()
             self._reader.check_catalog()
+            self._unclassified(self._reader.unclassified())
             self._fingerprint_at = now + self._timing.fingerprint
         if now >= self._rotation_at and self._delivered_tick is not None:
             self._rotation_at = now + _ROTATION_SECONDS

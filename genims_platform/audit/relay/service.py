@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
@@ -23,10 +23,10 @@ from genims_platform.audit.relay.leadership import LEADER, STANDBY, LeaderExists
 from genims_platform.audit.relay.preparation import mapper_of
 from genims_platform.audit.relay.source_reader import SourceReader
 from genims_platform.audit.relay.sync_record import sync_fact
+from genims_platform.audit.relay.unclassified_names import UnclassifiedNames
 from genims_platform.audit.relay.worker import Workers
 from genims_platform.audit.relay.writer import Writer
 from genims_platform.audit.restore.standing import check_not_set_back
-from genims_platform.audit.routing.router import Unclassified
 from genims_platform.settings import SOURCE_NAMES, Settings
 
 __all__ = ["LeaderExistsError", "NotBegunError", "Relay", "RelayResult", "Report"]
@@ -126,7 +126,7 @@ class _Run:
         self._idle_record_at = 0.0
         self._races_recorded = self._reconnects_recorded = 0
         self._alerted = False
-        self._unclassified: set[Unclassified] = set()
+        self._unclassified = UnclassifiedNames()
 
     def run(
         self, stop: threading.Event, *, seconds: float | None, once: bool, standby: bool, exclusive: bool
@@ -200,20 +200,11 @@ class _Run:
                 workers,
                 timing,
                 self._wake,
-                self._note_unclassified,
+                self._unclassified.notice,
                 lambda name: may_rotate(own, name),
             )
             for source in self._sources
         }
-
-    def _note_unclassified(self, found: Set[Unclassified]) -> None:
-        for name in sorted(found - self._unclassified, key=str):
-            table = f"{name.source}.{name.table}"
-            if name.column is None:
-                _logger.warning("UNCLASSIFIED_TABLE: %s is in no list of the audit policy", table)
-            else:
-                _logger.warning("UNCLASSIFIED_COLUMN: %s.%s is in no list of the audit policy", table, name.column)
-            self._unclassified.add(name)
 
     def _wake(self) -> None:
         self._writer.wake()
@@ -254,6 +245,7 @@ class _Run:
                 races = self._writer.lost_races
             self._writer.step(min(_TURN_SECONDS, max(0.0, next_report - time.monotonic())))
             self._watch()
+            self._unclassified.record(ledger, self._writer.record)
             now = time.monotonic()
             if now >= next_report:
                 self._say(working=True)
@@ -346,6 +338,7 @@ class _Run:
     def _finish(self, ledger: Ledger) -> None:
         try:
             if self._writer.head is not None and (self._leadership is None or self._leadership.holds(LEADER)):
+                self._unclassified.record(ledger, self._writer.record)
                 self._record(ledger)
         except (AuditUnavailableError, HaltError) as error:
             _logger.warning("the end of this run was not recorded: %s", error)
@@ -417,7 +410,7 @@ class _Run:
             even_if_idle=now >= self._idle_record_at,
         )
         if fact is not None:
-            if not self._writer.record(fact):
+            if not self._writer.record([fact]):
                 return
             self._idle_record_at = now + IDLE_RECORD_SECONDS
         self._statuses = statuses

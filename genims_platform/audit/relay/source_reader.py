@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,11 @@ import psycopg2
 from psycopg2 import extensions
 
 from genims_platform.audit.capture.queue import EVENTS, KEYS, Event, EventKey, in_order, make_tick
+from genims_platform.audit.capture.tables import live_tables
+from genims_platform.audit.capture.unclassified import unclassified
+from genims_platform.audit.policy import audit_policy
 from genims_platform.audit.relay.event_range import EventRange, KeyRow, Keys
+from genims_platform.audit.routing.router import Unclassified
 from genims_platform.settings import PostgresServer
 from genims_platform.sources.connection import connect
 
@@ -152,6 +156,11 @@ class SourceReader:
         if differences:
             self._read_tables()
         return bool(differences)
+
+    def unclassified(self) -> Set[Unclassified]:
+        """Tables and columns that the audit policy does not know."""
+        with self._connection.cursor() as cursor:
+            return {*unclassified(self.source, audit_policy(), live_tables(cursor))}
 
     def check_clock(self) -> None:
         """Measure `clock_ahead`."""

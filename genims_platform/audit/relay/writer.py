@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from genims_platform.audit.ledger.append import Cursor, Ledger
 from genims_platform.audit.ledger.batch import Batch, Head, assemble_batch
-from genims_platform.audit.ledger.control import LOCK, LOCK_SECONDS, Appender, Fact
+from genims_platform.audit.ledger.control import LOCK, LOCK_SECONDS, Appender, Facts
 from genims_platform.audit.ledger.errors import (
     AuditUnavailableError,
     BusyError,
@@ -220,8 +220,8 @@ class Writer:
         """Read head and cursors again before the next batch."""
         self._discard()
 
-    def record(self, fact: Fact) -> bool:
-        """Append a control batch with this fact, after what is built already; whether that went well.
+    def record(self, facts: Facts) -> bool:
+        """Append a control batch with these facts, after what is built already; whether that went well.
 
         Raises:
             HaltError: a person has to look.
@@ -232,7 +232,7 @@ class Writer:
             return False
         appender = Appender(self._ledger, writer_id=self._writer_id, routing_version=self._routing_version, patience=0)
         try:
-            appender.record([fact])
+            appender.record(facts)
             self.head = self._ledger.head()
             self._note(())
         except BusyError:
