@@ -24,6 +24,7 @@ from genims_platform.commands.audit_keys import app as keys
 from genims_platform.commands.audit_quarantine import app as quarantine
 from genims_platform.commands.audit_reconcile import reconcile
 from genims_platform.commands.audit_relay import relay
+from genims_platform.commands.audit_restore import restore
 from genims_platform.commands.audit_seal import seal
 from genims_platform.commands.audit_source import app as source_app
 from genims_platform.commands.audit_status import status
@@ -50,6 +51,7 @@ app.command()(seal)
 app.command("trace")(trace_row)
 app.command("verify")(verify_trail)
 app.command()(reconcile)
+app.command()(restore)
 app.command()(suspend)
 app.command()(resume)
 app.add_typer(keys, name="keys")
