@@ -16,6 +16,7 @@ from genims_platform.audit.policy import AuditPolicy
 from genims_platform.audit.relay.earlier import Earlier
 from genims_platform.audit.relay.poison import Poison
 from genims_platform.audit.routing.bulk import BulkGroup
+from genims_platform.audit.routing.change import Change
 from genims_platform.audit.routing.errors import CipherError, UnstorableEventError
 from genims_platform.audit.routing.quarantine import bare_quarantined, quarantine_subject, quarantined
 from genims_platform.audit.routing.router import OWNER_ROLES, Router, Unclassified
@@ -77,9 +78,13 @@ class Mapper:
         """
         known = self._earlier.delivered(incarnation, events)
         subjects: set[str] = set()
+        changes: dict[int, Change] = {}
         for event in events:
-            if event.event_id not in poison and event.event_id not in known:
-                subjects |= self._router.subjects(self._source, event)
+            if event.event_id in poison or event.event_id in known:
+                continue
+            if (read := self._router.read(self._source, incarnation, event)) is not None:
+                changes[event.event_id], persons = read
+                subjects |= persons
         if subjects:
             self._router.cipher = SubjectCipher(self._keys.get_or_create(subjects))
         entries: list[EncodedEntry] = []
@@ -88,7 +93,7 @@ class Mapper:
             why = poison.get(event.event_id)
             if why is None:
                 try:
-                    entries.append(self._routed(incarnation, event, bulk, replayed=event.event_id in known))
+                    entries.append(self._routed(incarnation, event, bulk, changes, replayed=event.event_id in known))
                     continue
                 except CipherError as error:
                     raise MappingUnavailableError(str(error)) from error
@@ -101,11 +106,20 @@ class Mapper:
         self._router.unclassified.clear()
         return Mapped(entries, count, unclassified)
 
-    def _routed(self, incarnation: int, event: Event, bulk: Mapping[int, BulkGroup], *, replayed: bool) -> EncodedEntry:
+    def _routed(
+        self,
+        incarnation: int,
+        event: Event,
+        bulk: Mapping[int, BulkGroup],
+        changes: Mapping[int, Change],
+        *,
+        replayed: bool,
+    ) -> EncodedEntry:
+        number = event.event_id
         if replayed:
             entry = self._router.replayed(self._source, event)
         else:
-            entry = self._router.route(self._source, incarnation, event, bulk.get(event.event_id))
+            entry = self._router.route(self._source, incarnation, event, bulk.get(number), changes.get(number))
         return encode_entry(self._source, incarnation, entry)
 
     def _quarantined(self, incarnation: int, event: Event, why: Poison) -> EncodedEntry:

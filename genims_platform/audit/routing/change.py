@@ -48,11 +48,11 @@ class Change:
         stored: the columns of which values are stored.
         row: the row as it is now, or was before it was deleted.
         personal: columns to encrypt.
+        cipher: encrypts personal values; may be replaced before the first one is.
         unlisted: columns that neither catalogue nor policy know.
     """
 
     __slots__ = (
-        "_cipher",
         "_event_id",
         "_images",
         "_incarnation",
@@ -62,6 +62,7 @@ class Change:
         "at",
         "changed",
         "changed_columns",
+        "cipher",
         "is_update",
         "is_whole",
         "new",
@@ -121,7 +122,7 @@ class Change:
                     for column in self.unlisted
                     if _holds_text(self.old.get(column)) or _holds_text(self.new.get(column))
                 )
-        self._cipher = cipher
+        self.cipher = cipher
         self._incarnation = incarnation
         self._event_id = event.event_id
         self._sealed: dict[tuple[str, Side], str] = {}
@@ -195,8 +196,8 @@ class Change:
         source = self.plan.source
         kind, text = value_kind(value), exact_text(value)
         try:
-            sealed = self._cipher.encrypt(owner, source, self._incarnation, self._event_id, column, side, kind, text)
-            self._keys[side] = self._cipher.key_id(owner)
+            sealed = self.cipher.encrypt(owner, source, self._incarnation, self._event_id, column, side, kind, text)
+            self._keys[side] = self.cipher.key_id(owner)
         except Exception as error:
             raise CipherError(f"a value of {source}.{self.plan.name} cannot be encrypted: {error!r}") from error
         self._sealed[place] = sealed

@@ -77,18 +77,34 @@ class Router:
 
     def subjects(self, source: str, event: Event) -> set[str]:
         """The persons (`type:id`) whose data keys the event needs; those it cannot be read for are not among them."""
+        found = self.read(source, 0, event)
+        return set() if found is None else found[1]
+
+    def read(self, source: str, incarnation: int, event: Event) -> tuple[Change, set[str]] | None:
+        """The change of a row about a person, for `route`, and the persons whose data keys it needs.
+
+        None for any other event, and for one that cannot be read.
+        """
         if event.kind != ROW or event.table_name is None:
-            return set()
+            return None
         plan, _ = self._plan(source, event.table_name, event.table_class)
         if plan.subject is None:
-            return set()
+            return None
         try:
-            return Change(0, event, plan, self.cipher).key_owners()
+            change = Change(incarnation, event, plan, self.cipher)
+            return change, change.key_owners()
         except UnstorableEventError:
-            return set()
+            return None
 
-    def route(self, source: str, incarnation: int, event: Event, group: BulkGroup | None = None) -> Entry:
-        """The entry of an event; `group` is the one whose last event this is.
+    def route(
+        self,
+        source: str,
+        incarnation: int,
+        event: Event,
+        group: BulkGroup | None = None,
+        change: Change | None = None,
+    ) -> Entry:
+        """The entry of an event; `group` is the one whose last event this is, `change` what `read` made of it.
 
         Raises:
             UnstorableEventError: the event can never be stored like this; it belongs in quarantine.
@@ -96,7 +112,7 @@ class Router:
         """
         try:
             if event.kind == ROW:
-                return self._row(source, incarnation, event, group)
+                return self._row(source, incarnation, event, group, change)
             return self._other(source, event)
         except (UnstorableEventError, CipherError):
             raise
@@ -139,12 +155,17 @@ class Router:
             found = self._plans[source, table] = plan, tuple(writers)
         return found
 
-    def _row(self, source: str, incarnation: int, event: Event, group: BulkGroup | None) -> Entry:
+    def _row(
+        self, source: str, incarnation: int, event: Event, group: BulkGroup | None, change: Change | None
+    ) -> Entry:
         if event.table_name is None:
             raise UnstorableEventError("a change of a row needs a table")
         plan, writers = self._plan(source, event.table_name, event.table_class)
         actor = actor_of(event)
-        change = Change(incarnation, event, plan, self.cipher)
+        if change is None:
+            change = Change(incarnation, event, plan, self.cipher)
+        else:
+            change.cipher = self.cipher
         if change.unlisted and plan.rule is not None:
             self.unclassified.update(Unclassified(source, plan.name, column) for column in change.unlisted)
         state: Row | None = None

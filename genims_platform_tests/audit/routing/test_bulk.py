@@ -19,13 +19,13 @@ def test_groups_are_counted_by_transaction_table_and_operation() -> None:
         key(5, 1, "cases"),
         key(6, 1, op="DELETE"),
         key(7, 2),
-        key(8, 3, "accounts_2026"),
+        key(8, 3),
         key(9, 3),
         key(10, 3, None, "READ"),
         key(11, 3, "accounts", "TRUNCATE"),
     ]
 
-    groups = bulk_groups(keys, 4, {"accounts_2026": "accounts"})
+    groups = bulk_groups(keys, 4)
 
     assert {number: (group.rows, group.is_large) for number, group in groups.items()} == {
         4: (4, True),
