@@ -23,12 +23,13 @@ from genims_platform.settings import Settings
 ROLE = "genims_audit_maintenance"
 
 _COUNT = """
-    SELECT number, digest::text, image, pg_current_snapshot()::text, clock_timestamp() FROM audit.count_rows(%s, %s)
+    SELECT number, digest::text, image, pg_current_snapshot()::text FROM audit.count_rows(%s, %s)
 """
 _MARK = """
     INSERT INTO audit.queue (kind, op, schema_name, table_name, class, ctx, detail, app_name)
     VALUES ('MARK', %s, %s, %s, %s, nullif(current_setting('audit.ctx', true), ''), %s,
         current_setting('application_name'))
+    RETURNING occurred_at
 """
 
 
@@ -122,7 +123,6 @@ class _Count:
     digest: str
     image: str
     snapshot: str
-    at: datetime
 
     def detail(self, **more: object) -> dict[str, object]:
         """As a mark keeps it."""
@@ -153,20 +153,20 @@ class _Suspension:
     def record(self, cursor: extensions.cursor, table: _Table, count: _Count) -> TableCapture:
         leave = self.leave
         self.mark(cursor, "BASELINE", table, count.detail(run=self.run))
-        self.mark(
+        since = self.mark(
             cursor,
             "SUSPENDED",
             table,
             count.detail(run=self.run, reason=leave.reason, approval=leave.approval, by=leave.operator),
         )
-        window = Window(
-            table.name, count.at, None, leave.operator, leave.reason, leave.approval, count.rows, count.digest
-        )
-        _store(cursor, table, [*table.windows, window], count.at)
+        window = Window(table.name, since, None, leave.operator, leave.reason, leave.approval, count.rows, count.digest)
+        _store(cursor, table, [*table.windows, window], since)
         return TableCapture(table.name, "suspended", count.rows, window)
 
-    def mark(self, cursor: extensions.cursor, op: str, table: _Table, detail: Mapping[str, object]) -> None:
+    def mark(self, cursor: extensions.cursor, op: str, table: _Table, detail: Mapping[str, object]) -> datetime:
         cursor.execute(_MARK, (op, table.schema, table.name, table.table_class, Json(dict(detail))))
+        ((at,),) = cursor.fetchall()
+        return at.astimezone(UTC)
 
     def not_captured(self, what: str) -> CaptureError:
         return CaptureError(
@@ -197,9 +197,8 @@ class _Resumption(_Suspension):
     def record(self, cursor: extensions.cursor, table: _Table, count: _Count) -> TableCapture:
         before, leave = table.open, self.leave
         assert before is not None  # noqa: S101 - `is_due`
-        ended = replace(before, until=count.at)
         known = {"since": before.since.isoformat(), "rows": before.rows, "digest": before.digest}
-        self.mark(
+        until = self.mark(
             cursor,
             "RESUMED",
             table,
@@ -212,7 +211,8 @@ class _Resumption(_Suspension):
             "UPDATE audit.policy SET baseline_at = clock_timestamp() WHERE schema_name = %s AND table_name = %s",
             (table.schema, table.name),
         )
-        _store(cursor, table, [*table.windows[:-1], ended], count.at)
+        ended = replace(before, until=until)
+        _store(cursor, table, [*table.windows[:-1], ended], until)
         same = (count.rows, count.digest) == (before.rows, before.digest)
         return TableCapture(table.name, "resumed", count.rows, ended, same)
 
@@ -280,8 +280,8 @@ def _apply(cursor: extensions.cursor, act: _Suspension, due: Sequence[_Table]) -
 
 
 def _count(row: tuple[Any, ...]) -> _Count:
-    rows, digest, image, snapshot, at = row
-    return _Count(int(rows), digest, image, snapshot, at.astimezone(UTC))
+    rows, *rest = row
+    return _Count(int(rows), *rest)
 
 
 def _store(cursor: extensions.cursor, table: _Table, windows: Sequence[Window], now: datetime) -> None:

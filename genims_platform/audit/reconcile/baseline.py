@@ -16,6 +16,7 @@ import psycopg2
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from psycopg2 import extensions
 
+from genims_platform.audit.capture.suspensions import read_windows
 from genims_platform.audit.database import audit_database
 from genims_platform.audit.reconcile.comparison import Comparison, Status
 from genims_platform.audit.reconcile.source import ReconciliationError, newest_incarnation
@@ -226,6 +227,9 @@ def _marks(cursor: extensions.cursor) -> dict[str, _Marks]:
         elif op == "BASELINE":
             state = int(detail["rows"]), int(detail["digest"])
             marks.baselines.append(_Point(detail["snapshot"], at, state, detail.get("image")))
+    for table, windows in read_windows(cursor).items():  # which outlast the queue
+        marks = found.setdefault(table, _Marks())
+        marks.suspended += ((window.since, window.until or _ENDLESS) for window in windows)
     return found
 
 

@@ -16,6 +16,7 @@ from genims_platform.audit.consistency import broken_sequence, part_since
 from genims_platform.audit.database import audit_database
 from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.reconcile.comparison import CheckType, Comparison, Difference, Totals
+from genims_platform.audit.reconcile.suspended import with_suspensions
 from genims_platform.audit.reprocessed import EventName, reprocessed
 from genims_platform.mysql.append_only import LEDGER, SPINE
 from genims_platform.mysql.connection import Database
@@ -121,7 +122,8 @@ def _reconcile(settings: Settings, source: str, check: CheckType) -> list[Compar
                 closing(connect(settings.audit_relay(source), autocommit=True)) as queue,
                 closing(open_ledger(settings, "writer")) as ledger,
             ):
-                return [found for place in places for found in _compare(connection, queue, ledger, place, check)]
+                found = [found for place in places for found in _compare(connection, queue, ledger, place, check)]
+                return with_suspensions(queue, found)
     except psycopg2.errors.UndefinedFunction:
         raise ReconciliationError(
             f"{source}: capture has no audit.reconcile; run `genims audit install --source {source}`"
