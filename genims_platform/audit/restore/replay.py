@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from genims_platform.audit.encryption.keystore import key_store
 from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.ledger.batch import Batch, Head
-from genims_platform.audit.ledger.errors import BusyError, HaltError, LostRaceError, UnstorableError
+from genims_platform.audit.ledger.errors import AuditUnavailableError, HaltError, LostRaceError, UnstorableError
 from genims_platform.audit.relay.failpoints import Failpoint
 from genims_platform.audit.relay.journal import Journal, read_journal
 from genims_platform.audit.relay.leadership import LEADER, LeaderExistsError, Leadership
@@ -21,8 +21,9 @@ from genims_platform.settings import Settings
 NAMED_PROBLEMS = 20
 
 _BATCHES_AT_ONCE = 50
-_BUSY_ATTEMPTS = 60
-_BUSY_SECONDS = 0.5
+_PATIENCE_SECONDS = 30
+_PAUSE_SECONDS = 0.5
+_PING_SECONDS = 5
 
 Progress = Callable[[int, int], None]
 """Told how many batches are done, of how many."""
@@ -184,7 +185,13 @@ def _lines(ledger: Ledger, found: Standing) -> Generator[Line]:
     if found.folder is None or found.journal is None:
         return
     head = found.head
+    used = time.monotonic()
     for line in read_journal(found.folder, head.batch_no - 1):
+        if time.monotonic() - used > _PING_SECONDS:
+            # The server closes idle connections, and batches are built without it.
+            with suppress(AuditUnavailableError):
+                ledger.ping()
+            used = time.monotonic()
         if line["batch_no"] > head.batch_no:
             yield line
         elif line["batch_hash"] != head.batch_hash.hex():
@@ -201,16 +208,16 @@ def _work(settings: Settings) -> Generator[tuple[Ledger, Rebuilder]]:
 
 def _append(ledger: Ledger, batches: Sequence[Batch], passing: Callable[[str], None]) -> int:
     """Write batches in one transaction; how many events they have."""
-    for attempt in range(_BUSY_ATTEMPTS):
-        if not batches:
-            break
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while batches:
         try:
+            # One whose answer was lost is recognised by its uid.
             ledger.append(batches, at=passing)
             break
-        except BusyError:
-            if attempt == _BUSY_ATTEMPTS - 1:
+        except AuditUnavailableError:
+            if time.monotonic() > deadline:
                 raise
-            time.sleep(_BUSY_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
         except LostRaceError as error:
             raise HaltError(f"somebody else writes to {ledger.server.address} meanwhile: {error}") from None
         except UnstorableError as error:

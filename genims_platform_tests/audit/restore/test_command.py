@@ -45,6 +45,8 @@ def test_the_way_back(restorable: Restorable, genims: Genims) -> None:
     assert any("genims audit restore" in alert for alert in json.loads(status.stdout)["alerts"])
     relay = genims("relay", "--once", "--source", "crm")
     assert (relay.exit_code, "genims audit restore" in relay.output) == (5, True)
+    verified = genims("verify", "--scope", "full")
+    assert (verified.exit_code, "not recorded" in verified.output) == (1, True)
     found = genims("restore", "--json")
     assert found.exit_code == 1
     record = json.loads(found.stdout)

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from genims_platform.audit.encryption.keystore import key_store
 from genims_platform.audit.ledger.control import Appender, Fact
 from genims_platform.audit.ledger.errors import HaltError
 from genims_platform.audit.relay.journal import DatabaseSetBackError, read_journal
@@ -104,6 +105,24 @@ def test_a_batch_that_does_not_come_out_as_it_was_stops_the_replay(restorable: R
     assert "comes out differently: it has the rows bulk_operation_audit=" in done.stopped_by.reason
     done = replay(restorable.settings)
     assert (done.stopped_by, restorable.head()) == (None, head)
+
+
+def test_a_person_whose_key_was_destroyed_stops_the_replay(restorable: Restorable) -> None:
+    restorable.change(ACCOUNT, id="A1")
+    restorable.deliver()
+    restorable.change(CONTACT, id="C1")
+    restorable.deliver()
+    restorable.set_back(2)
+    with closing(key_store(restorable.settings)) as keys:
+        keys.destroy("contact:C1", "request 1", PERSONS)
+        known = keys.health()
+
+        done = replay(restorable.settings)
+
+        assert done.stopped_by is not None
+        assert "the key of a person of type contact was destroyed since" in done.stopped_by.reason
+        assert keys.health() == known
+    assert restorable.trail.ledger_events("crm")
 
 
 def test_a_database_that_went_on_is_left_alone(restorable: Restorable) -> None:
