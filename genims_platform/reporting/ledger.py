@@ -1,11 +1,16 @@
 """Postings of the general ledger in INR."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import polars as pl
+import sqlglot
+from sqlglot import exp
 
 from genims_platform.reporting.exchange import total_inr, with_inr_rate
 from genims_platform.reporting.periods import Window
+from genims_platform.sources.scope import Scope, Span
 from genims_platform.sources.summary import Summary
 
 _EXACT = pl.Decimal(38, 10)
@@ -95,6 +100,65 @@ def _sums(name: str, words: str, where: str, *keys: str, by: Literal["day", "mon
             "currency_code": pl.String(),
             **dict.fromkeys(_AMOUNTS, _SUM),
             "lines": pl.Int64(),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class OpenDocuments(Scope):
+    """Entries of documents that are not settled on `account`, or that were posted to in the last `days` days.
+
+    Scope of `financial.journal_entry_headers`. A document is settled while its debits and credits on the account are
+    all known in INR, and equal.
+    """
+
+    account: str
+    days: int
+
+    def predicate(self, span: Span) -> exp.Condition:
+        """`source_document_id IN (SELECT … GROUP BY source_document_id HAVING …)`."""
+        last_day = (span.end - timedelta(microseconds=1)).date()
+        documents = self.documents(f"timestamp '{span.end}'", f"date '{last_day}'")
+        query = exp.Subquery(this=sqlglot.parse_one(documents, read="postgres"))
+        return exp.In(this=exp.column("source_document_id", quoted=True), query=query)
+
+    def documents(self, end: str = "%(end)s", last_day: str = "%(last_day)s") -> str:
+        """SQL that selects the documents, as of an instant and its day."""
+        return f"""
+            SELECT d.source_document_id
+            FROM journal_entry_lines m JOIN journal_entry_headers d ON d.journal_entry_id = m.journal_entry_id
+            WHERE d.posted AND NOT d.reversed AND d.posting_date < {end}
+              AND m.account_id IN (SELECT c.account_id FROM chart_of_accounts c WHERE c.account_code = '{self.account}')
+            GROUP BY d.source_document_id
+            HAVING max(d.posting_date) > {last_day} - {self.days}
+              OR sum(m.functional_debit) IS DISTINCT FROM sum(m.functional_credit)
+              OR count(*) > count(m.functional_debit + m.functional_credit)
+        """  # noqa: S608 - an account code that a model names
+
+
+def postings_of(name: str, documents: OpenDocuments) -> Summary:
+    """The summary `name` of all postings of these documents on their account, by `source_document_id` and line.
+
+    `summed_postings` converts them, with `source_document_id` among its keys.
+    """
+    return Summary(
+        f"financial.{name}",
+        f"postings on `{documents.account}` before the end of the window, of documents that they do not settle, or that"
+        f" have one in the {documents.days} days before it",
+        f"""
+        SELECT h.posting_date AS day, h.source_document_id, l.currency_code, {", ".join(f"l.{a}" for a in _AMOUNTS)}
+        FROM journal_entry_lines l JOIN journal_entry_headers h ON h.journal_entry_id = l.journal_entry_id
+        WHERE h.posted AND NOT h.reversed AND h.posting_date < %(end)s
+          AND l.account_id IN (
+            SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code = '{documents.account}'
+          )
+          AND h.source_document_id IN ({documents.documents()})
+        """,  # noqa: S608 - an account code that a model names
+        {
+            "day": pl.Date(),
+            "source_document_id": pl.String(),
+            "currency_code": pl.String(),
+            **dict.fromkeys(_AMOUNTS, _SUM),
         },
     )
 

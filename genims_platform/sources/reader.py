@@ -21,6 +21,7 @@ from sqlglot import exp
 from genims_platform.settings import PostgresServer, Settings
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.connection import IdleConnections, Result
+from genims_platform.sources.named_columns import named_columns
 from genims_platform.sources.schema import live_columns
 from genims_platform.sources.scope import Everything, KeyFrom, Scope, Span
 from genims_platform.sources.small_reads import copied, expected_rows
@@ -127,7 +128,7 @@ class SourceReader:
             .order_by(key)
         )
         server = self._settings.source(database)
-        self._require_columns(database, server, _columns_by_table(select))
+        self._require_columns(database, server, named_columns(select))
 
         def run(connection: extensions.connection) -> list[str]:
             with connection.cursor() as cursor:
@@ -169,7 +170,7 @@ class SourceReader:
             .from_(exp.to_table(table, quoted=True))
             .where(read.scope.predicate(span))
         )
-        live = self._require_columns(read.database, server, _columns_by_table(select))
+        live = self._require_columns(read.database, server, named_columns(select))
         statement = select.sql("postgres")
         dtypes = source_table(read.table).polars_schema
         schema = {name: dtypes[name] for name in columns}
@@ -291,17 +292,6 @@ def lazy_source(
         yield frame if n_rows is None else frame.head(n_rows)
 
     return register_io_source(source, schema=dict(schema), is_pure=True, explain_name=name)
-
-
-def _columns_by_table(select: exp.Select) -> Mapping[str, set[str]]:
-    """Every column that a statement and its subqueries name, by the table that they select from."""
-    named: dict[str, set[str]] = {}
-    for column in select.find_all(exp.Column):
-        owner = column.parent_select
-        table = owner.find(exp.Table) if owner else None
-        if table is not None:
-            named.setdefault(table.name, set()).add(column.name)
-    return named
 
 
 def _address(server: PostgresServer, timeout: int, *, encrypted: bool) -> str:

@@ -8,8 +8,8 @@ from functools import cached_property
 import polars as pl
 import sqlglot
 from psycopg2 import extensions
-from sqlglot import exp
 
+from genims_platform.sources.named_columns import named_columns
 from genims_platform.sources.scope import Span
 from genims_platform.sources.small_reads import copied
 
@@ -36,14 +36,8 @@ class Summary:
     @cached_property
     def columns(self) -> Mapping[str, frozenset[str]]:
         """Source table, such as `financial.journal_entry_lines`, → columns that the statement names."""
-        tree = sqlglot.parse_one(self.statement, read="postgres")
-        known = {common.alias for common in tree.find_all(exp.CTE)}
-        tables = {found.alias: found.name for found in tree.find_all(exp.Table) if found.name not in known}
-        named: dict[str, set[str]] = {f"{self.database}.{name}": set() for name in tables.values()}
-        for column in tree.find_all(exp.Column):
-            if column.table in tables:
-                named[f"{self.database}.{tables[column.table]}"].add(column.name)
-        return {table: frozenset(columns) for table, columns in named.items()}
+        named = named_columns(sqlglot.parse_one(self.statement, read="postgres"))
+        return {f"{self.database}.{table}": columns for table, columns in named.items()}
 
     @property
     def tables(self) -> tuple[str, ...]:

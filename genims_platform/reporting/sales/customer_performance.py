@@ -10,7 +10,7 @@ from genims_platform.reporting import kpi
 from genims_platform.reporting.accounts import account_of_customer, customers_of_accounts
 from genims_platform.reporting.checks import Checks, Reconciliation, all_of, sql
 from genims_platform.reporting.exchange import total_inr
-from genims_platform.reporting.ledger import postings, total_posted
+from genims_platform.reporting.ledger import OpenDocuments, postings_of, summed_postings, total_posted
 from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.sales.order_value_check import totals_in_inr, unconverted
 from genims_platform.reporting.sales.order_values import orders_in_inr
@@ -22,11 +22,22 @@ from genims_platform.reporting.shipments import (
 )
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read, Sources
-from genims_platform.sources.scope import Between, CodeRange, KeyIn, Until
+from genims_platform.sources.scope import Between, Earliest, KeyFrom, Latest, Until, YearToDate
 
 _QUARTER = DAY * 90
 _RECEIVABLES = "1210"
 _SHIPPED = delivered_in_span(before=_QUARTER)
+_OPEN = OpenDocuments(_RECEIVABLES, _QUARTER.days)
+_ORDERS = Until("order_date") & (
+    YearToDate("order_date")
+    | Between("order_date", before=2 * _QUARTER)
+    | Earliest("sales_orders", "order_date")
+    | Latest("sales_orders", "order_date", "customer_id", Until("order_date"))
+    | KeyFrom("sales_order_id", "tms.shipments", "sales_order_id", _SHIPPED)
+    | KeyFrom("sales_order_id", "financial.journal_entry_headers", "source_document_id", _OPEN)
+)
+"""All orders of the spans that are compared; else the first of all and the last of each customer, and those that were
+delivered or posted in the last 90 days, or are not paid yet: what is read stays bounded, however long the history."""
 
 _CUSTOMERS = all_of(
     sql("master", "SELECT %(first_day)s::date AS performance_month, customer_id FROM customers"),
@@ -90,7 +101,7 @@ def customer_performance(
     window: Window,
     customers: Annotated[pl.LazyFrame, Read("master.customers")],
     crm_accounts: Annotated[pl.LazyFrame, Read("crm.accounts")],
-    orders: Annotated[pl.LazyFrame, Read("erp.sales_orders", Until("order_date"))],
+    orders: Annotated[pl.LazyFrame, Read("erp.sales_orders", _ORDERS)],
     shipments: Annotated[pl.LazyFrame, Read("tms.shipments", _SHIPPED)],
     proofs: Annotated[pl.LazyFrame, Read("tms.proof_of_delivery", of_shipments(_SHIPPED))],
     returns: Annotated[pl.LazyFrame, Read("tms.return_orders", Between("created_at"))],
@@ -102,20 +113,7 @@ def customer_performance(
         ),
     ],
     surveys: Annotated[pl.LazyFrame, Read("service.survey_responses", Between("responded_at", before=_QUARTER))],
-    entries: Annotated[pl.LazyFrame, Read("financial.journal_entry_headers", Until("posting_date"))],
-    entry_lines: Annotated[
-        pl.LazyFrame,
-        Read(
-            "financial.journal_entry_lines",
-            KeyIn(
-                "account_id",
-                "chart_of_accounts",
-                "account_id",
-                CodeRange("account_code", _RECEIVABLES, _RECEIVABLES),
-            ),
-        ),
-    ],
-    ledger_accounts: Annotated[pl.LazyFrame, Read("financial.chart_of_accounts")],
+    receivables: Annotated[pl.LazyFrame, postings_of("open_receivables", _OPEN)],
     rates: Annotated[pl.LazyFrame, Read("financial.exchange_rates")],
 ) -> pl.LazyFrame:
     """Value, service and risk of a customer; one row a month and customer, and one for others who ordered this year.
@@ -125,7 +123,8 @@ def customer_performance(
     (0..40), frequency (0..30) and decline of sales (0..30); it is NULL for a customer who never ordered, and where the
     order history begins after the 180 days it compares. Who did not order in those is fully at risk, who ordered only
     in the latter half is growing. On time is of valid shipments against the requested date; NPS after Reichheld.
-    Payment days run from the receivable's first debit to each credit of the last 90 days.
+    Payment days run from the receivable's first debit to each credit of the last 90 days. Who never ordered has no
+    receivable, NULL; who ordered and has nothing to pay owes 0.
     """
     last = window.last_day
     booked = _bookings(orders_in_inr(orders, rates), window)
@@ -137,7 +136,6 @@ def customer_performance(
         "sales_order_id", "order_date", "requested_delivery_date", ordering_id=kpi.key(pl.col("customer_id"))
     )
     delivered = delivered_shipments(shipments, proofs).filter(pl.col("delivered_date") <= last)
-    receivables = postings(entries, entry_lines, ledger_accounts, rates, window)
     return (
         known.join(booked, on="customer_id", how="full", coalesce=True)
         .filter(pl.col("is_known") | (pl.col("ytd_orders") > 0))
@@ -150,16 +148,24 @@ def customer_performance(
         .join(_returns(returns, delivered, window), on="customer_id", how="left")
         .join(_satisfaction_of(tickets.join(owners, on="account_id"), window), on="customer_id", how="left")
         .join(_promoters(surveys.join(owners, on="account_id"), window), on="customer_id", how="left")
-        .join(_collections(receivables, ordered, last), on="customer_id", how="left")
+        .join(
+            _collections(summed_postings(receivables, rates, "source_document_id"), ordered, last),
+            on="customer_id",
+            how="left",
+        )
         .with_columns(
             pl.col(_TRUE_ZEROS).fill_null(0),
             performance_month=pl.lit(window.first),
+            # Orders that are paid have no postings here.
+            open_receivable_inr=pl.when(pl.col("last_order_date").is_not_null() & pl.col("posted").is_null())
+            .then(0)
+            .otherwise("open_receivable_inr"),
             days_since_last_order=(pl.lit(last) - pl.col("last_order_date")).dt.total_days(),
         )
         .with_columns(sales_change_pct=kpi.percent(pl.col("sales_90d"), pl.col("sales_before")) - 100)
         .with_columns(churn_risk_score=_churn_score(last))
         .with_columns(churn_risk_band=_band(pl.col("churn_risk_score")), source_row_count=pl.col("ytd_orders"))
-        .drop("is_known", "first_order", "orders_before", "sales_90d", "sales_before")
+        .drop("is_known", "posted", "first_order", "orders_before", "sales_90d", "sales_before")
     )
 
 
@@ -248,11 +254,14 @@ def _collections(receivables: pl.LazyFrame, orders: pl.LazyFrame, last: date) ->
     billed = day.filter(pl.col("debit") > 0).min().over("source_document_id")
     paid = credited & (day > last - _QUARTER)
     return (
-        receivables.filter(pl.col("account_code") == _RECEIVABLES)
-        .with_columns(payment_days=pl.when(paid).then((day - billed).dt.total_days()))
+        receivables.with_columns(payment_days=pl.when(paid).then((day - billed).dt.total_days()))
         .join(orders.select("sales_order_id", "ordering_id"), left_on="source_document_id", right_on="sales_order_id")
         .group_by(customer_id="ordering_id")
-        .agg(payment_days_avg=pl.col("payment_days").mean(), open_receivable_inr=total_posted(pl.col("expense")))
+        .agg(
+            payment_days_avg=pl.col("payment_days").mean(),
+            open_receivable_inr=total_posted(pl.col("expense")),
+            posted=True,
+        )
     )
 
 

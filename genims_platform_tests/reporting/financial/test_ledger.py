@@ -8,18 +8,28 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from genims_platform.reporting.ledger import postings, summed_postings, sums_of_accounts, sums_of_year, total_posted
+from genims_platform.reporting.ledger import (
+    OpenDocuments,
+    postings,
+    postings_of,
+    summed_postings,
+    sums_of_accounts,
+    sums_of_year,
+    total_posted,
+)
 from genims_platform.reporting.periods import DAY, Window
 from genims_platform.settings import Settings
 from genims_platform.sources.reader import Read, SourceDriftError, SourceReader
-from genims_platform.sources.scope import Everything
+from genims_platform.sources.scope import Everything, KeyFrom
 from genims_platform.sources.summary import Summary
 from genims_platform_tests.factory_group import TODAY, UNTIL, copy_row, write
 
 LINES, HEADERS = "financial.journal_entry_lines", "financial.journal_entry_headers"
 ON_CASH = "account_id IN (SELECT account_id FROM chart_of_accounts WHERE account_code BETWEEN '1110' AND '1139')"
+ON_RECEIVABLES = "account_id IN (SELECT account_id FROM chart_of_accounts WHERE account_code = '1210')"
 WINDOW = Window(TODAY - DAY, TODAY + DAY, UNTIL)
 CASH = sums_of_accounts("cash_by_day", "1110", "1139", by="day")
+OPEN = OpenDocuments("1210", 9)
 KEYS = ("account_id", "cost_center_id")
 
 
@@ -27,21 +37,26 @@ KEYS = ("account_id", "cost_center_id")
 def sources(factory: Settings) -> Generator[SourceReader]:
     """The ledger with entries that do not count, amounts in other currencies, and such as nobody can convert."""
     without: dict[str, object] = {"functional_debit": None, "functional_credit": None}
-    for amounts in (
+    for native in (
         {"debit_amount": 5, "credit_amount": None, "currency_code": "USD"},
         {"debit_amount": 0, "credit_amount": 7, "currency_code": "JPY"},
         {"debit_amount": 3, "currency_code": None},
         {"debit_amount": 11, "currency_code": "JPY"},
         {"debit_amount": -11, "currency_code": "JPY"},
     ):
-        assert copy_row(factory, LINES, amounts | without, f"{ON_CASH} AND hashtext(line_id) %% 7 = 0", 20)
-    void: tuple[dict[str, object], ...] = ({"reversed": True}, {"posted": None})
-    for number, change in enumerate(void):
-        assert copy_row(factory, HEADERS, {"journal_number": f"LATE-{number}"} | change, "posted")
+        assert copy_row(factory, LINES, native | without, f"{ON_CASH} AND hashtext(line_id) %% 7 = 0", 20)
+    paid: dict[str, object] = {"source_document_id": "PAID", "posting_date": TODAY - DAY * 30}
+    entries: tuple[dict[str, object], ...] = ({"reversed": True}, {"posted": None}, paid, paid)
+    for number, change in enumerate(entries):
+        assert copy_row(factory, HEADERS, {"journal_number": f"LATE-{number}"} | change, "posted AND NOT reversed")
     with closing(SourceReader(factory)) as reader:
-        entries = "SELECT journal_entry_id FROM journal_entry_headers WHERE journal_entry_id LIKE '%%-late%%'"
-        for entry in reader.query("financial", entries, {})["journal_entry_id"]:
+        late = "FROM journal_entry_headers WHERE journal_entry_id LIKE '%%-late%%'"
+        for entry in reader.query("financial", f"SELECT journal_entry_id {late}", {})["journal_entry_id"]:
             assert copy_row(factory, LINES, {"journal_entry_id": entry}, ON_CASH)
+        documents = reader.query("financial", f"SELECT journal_entry_id {late} AND source_document_id = 'PAID'", {})
+        for entry, side in zip(documents["journal_entry_id"], ("debit", "credit"), strict=True):
+            amounts: dict[str, object] = {"functional_debit": 0, "functional_credit": 0, f"functional_{side}": 9}
+            assert copy_row(factory, LINES, {"journal_entry_id": entry} | amounts, ON_RECEIVABLES)
         yield reader
     write(factory, LINES, "DELETE FROM {table} WHERE line_id LIKE '%%-late%%'")
     write(factory, HEADERS, "DELETE FROM {table} WHERE journal_entry_id LIKE '%%-late%%'")
@@ -103,3 +118,20 @@ def test_a_summary_names_what_it_reads_and_notices_a_column_that_changed(factory
             reader.scan(wrong, WINDOW.span).collect()
     finally:
         write(factory, "financial.exchange_rates", "ALTER TABLE {table} RENAME kind TO rate_type")
+
+
+def test_open_documents_are_those_that_moved_or_are_not_settled(sources: SourceReader) -> None:
+    window = Window(TODAY - DAY * 5, TODAY - DAY * 4, UNTIL)
+    rates = sources.scan(Read("financial.exchange_rates"), window.span)
+    document = "source_document_id"
+    lines = _line_by_line(sources, window).filter(pl.col("account_code") == "1210", pl.col(document).is_not_null())
+    settled = pl.col("expense").sum().over(document) == 0
+    idle = pl.col("day").max().over(document) <= window.last_day - DAY * 9
+    expected = lines.filter(~(settled & idle)).select("day", document, "debit", "credit").collect()
+    summary = postings_of("open", OPEN)
+    found = summed_postings(sources.scan(summary, window.span), rates, document).drop("expense").collect()
+    assert_frame_equal(found.select(expected.columns), expected, check_row_order=False)
+    assert 0 < expected.height < lines.select(pl.len()).collect().item()
+    assert "PAID" not in expected[document]
+    keys = sources.keys_from(KeyFrom("sales_order_id", HEADERS, document, OPEN), window.span)
+    assert set(keys) == set(expected[document])

@@ -22,7 +22,7 @@ LOOK_BACK = DAY * 40
 def sources(factory: Settings) -> Generator[SourceReader]:
     """Bookings of unknown materials and without a cost, scrap and later ones, beside the usual ones."""
     odd: tuple[dict[str, object], ...] = (
-        {"material_code": "LOST", "material_name": None},
+        {"transaction_date": UNTIL - DAY, "material_code": "LOST", "material_name": None},
         {"transaction_type": "scrap"},
         {"transaction_date": UNTIL},
         {"transaction_date": UNTIL - DAY, "transaction_type": "return", "total_cost": None},

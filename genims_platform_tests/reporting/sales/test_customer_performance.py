@@ -26,10 +26,6 @@ MASTER: dict[str, Rows] = {
         {"account_id": "A-2", "customer_id": "C-1", "account_owner": "REP-2", "account_tier": "standard"},
         {"account_id": "A-3", "customer_id": None},
     ],
-    "financial.chart_of_accounts": [
-        {"account_id": "L-1", "account_code": "1210"},
-        {"account_id": "L-2", "account_code": "4100"},
-    ],
 }
 
 
@@ -43,18 +39,9 @@ def _shipment(number: int, order_id: str, delivered: date | None, shipped: date 
     return shipment | {"ship_date": shipped, "actual_delivery_date": delivered}
 
 
-def _entry(number: int, posted: date, document: str, **values: object) -> dict[str, object]:
-    entry = {"journal_entry_id": f"J-{number}", "posting_date": posted, "source_document_id": document}
-    return entry | {"posted": True, "reversed": False} | values
-
-
-def _posting(number: int, debit: int = 0, credit: int = 0, account: str = "L-1") -> dict[str, object]:
-    return {
-        "journal_entry_id": f"J-{number}",
-        "account_id": account,
-        "functional_debit": debit,
-        "functional_credit": credit,
-    }
+def _posting(posted: date, document: str, debit: int = 0, credit: int = 0) -> dict[str, object]:
+    amounts: dict[str, object] = {"functional_debit": debit, "functional_credit": credit}
+    return amounts | {"day": posted, "source_document_id": document}
 
 
 def _rows(sources: Mapping[str, Rows]) -> dict[str, dict[str, object]]:
@@ -105,22 +92,11 @@ def test_value_service_and_collection_of_a_customer() -> None:
                 {"account_id": "A-1", "nps_score": score, "responded_at": datetime(2026, 7, 1)}
                 for score in (10, 9, 7, 6, None)
             ],
-            "financial.journal_entry_headers": [
-                _entry(1, date(2026, 1, 1), "SO-1"),
-                _entry(2, date(2026, 4, 25), "SO-1"),
-                _entry(3, date(2026, 1, 1), "SO-2"),
-                _entry(4, date(2026, 4, 21), "SO-2"),
-                _entry(5, date(2026, 7, 1), "SO-1", reversed=True),
-                _entry(6, date(2026, 7, 21), "SO-1"),
-            ],
-            "financial.journal_entry_lines": [
-                _posting(1, debit=354),
-                _posting(1, credit=300, account="L-2"),
-                _posting(2, credit=54),
-                _posting(3, debit=118),
-                _posting(4, credit=18),
-                _posting(5, credit=300),
-                _posting(6, credit=300),
+            "financial.open_receivables": [
+                _posting(date(2026, 1, 1), "SO-1", debit=354),
+                _posting(date(2026, 4, 25), "SO-1", credit=54),
+                _posting(date(2026, 1, 1), "SO-2", debit=118),
+                _posting(date(2026, 4, 21), "SO-2", credit=18),
             ],
         }
     )
@@ -155,6 +131,7 @@ def test_value_service_and_collection_of_a_customer() -> None:
     idle = found["C-2"]
     assert (idle["mtd_sales_inr"], idle["last_order_date"], idle["churn_risk_score"]) == (Decimal("0.00"), None, None)
     assert (idle["csat_avg_90d"], idle["return_rate_pct"], idle["open_receivable_inr"]) == (None, None, None)
+    assert found["UNKNOWN"]["open_receivable_inr"] == 0
     assert (found["UNKNOWN"]["customer_name"], found["UNKNOWN"]["ytd_orders"]) == (None, 1)
 
 
