@@ -13,7 +13,7 @@ from genims_platform.audit.ledger.append import Cursor
 from genims_platform.audit.ledger.batch import MAX_EVENTS, EncodedEntry, Span
 from genims_platform.audit.ledger.errors import HaltError
 from genims_platform.audit.relay.bulk_scan import BulkScan
-from genims_platform.audit.relay.event_range import EventRange, Keys
+from genims_platform.audit.relay.event_range import EventRange
 from genims_platform.audit.relay.mapping import Mapper
 from genims_platform.audit.relay.poison import Condemned
 from genims_platform.audit.relay.polling import Backoff, Pace
@@ -80,6 +80,8 @@ class _Position:
     def cancel(self) -> None:
         """Order again from `offset` on."""
         self.bulk = None
+        for _, found in self.ordered:
+            found.cancel()
         self.ordered.clear()
 
 
@@ -344,7 +346,7 @@ class Feed(threading.Thread):
         """Make the next part of the range ready and wait until there is room for it."""
         working = position.working
         assert working is not None  # noqa: S101
-        prepared = self._prepared(position, working.keys)
+        prepared = self._prepared(position, working)
         self._unclassified(prepared.unclassified)
         end = position.offset + len(prepared.entries)
         is_last = end == len(working.keys)
@@ -372,17 +374,17 @@ class Feed(threading.Thread):
             # The pause lets events gather; while they wait for room there is no need for another one.
             self._pause(self._pace.after(found=True))
 
-    def _prepared(self, position: _Position, keys: Keys) -> Prepared:
+    def _prepared(self, position: _Position, working: EventRange) -> Prepared:
         """The next part; a backlog is prepared by the workers, some parts ahead."""
-        waiting = len(keys) - position.offset
+        waiting = len(working.keys) - position.offset
         if not position.ordered and (waiting < WORKER_EVENTS or not self._workers.count):
-            return self._preparer.prepare(self._order(position, keys, position.offset))
+            return self._preparer.prepare(self._order(position, working, position.offset))
         try:
-            while len(position.ordered) <= self._workers.count:
+            while not position.ordered or (self._workers.idle and len(position.ordered) <= self._workers.count):
                 start = position.ordered[-1][0] if position.ordered else position.offset
-                if start == len(keys):
+                if start == len(working.keys):
                     break
-                order = self._order(position, keys, start)
+                order = self._order(position, working, start)
                 position.ordered.append((start + len(order.keys), self._workers.submit(order)))
             end, found = position.ordered.popleft()
             prepared = found.result()
@@ -394,7 +396,8 @@ class Feed(threading.Thread):
             position.cancel()
         return prepared
 
-    def _order(self, position: _Position, keys: Keys, start: int) -> Order:
+    def _order(self, position: _Position, working: EventRange, start: int) -> Order:
+        keys = working.keys
         most = min(self._timing.batch_size, MAX_EVENTS)
         end = keys.until(start, most, _STORED_BYTES)
         wanted = keys[start:end]
@@ -407,6 +410,8 @@ class Feed(threading.Thread):
             position.bulk.within(start, end),
             self.condemned.among([key.event_id for key in wanted]),
             self._reader.roots,
+            working.upto,
+            working.token,
         )
 
     def _offer(self, part: Part) -> bool:

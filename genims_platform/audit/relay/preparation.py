@@ -15,7 +15,7 @@ from genims_platform.audit.policy import audit_policy
 from genims_platform.audit.relay.earlier import Earlier
 from genims_platform.audit.relay.mapping import Mapper
 from genims_platform.audit.relay.poison import Poison
-from genims_platform.audit.relay.source_reader import SourceReader
+from genims_platform.audit.relay.source_reader import SourceChangedError, SourceReader
 from genims_platform.audit.routing.bulk import BulkGroup
 from genims_platform.audit.routing.router import Unclassified
 from genims_platform.settings import Settings
@@ -34,6 +34,12 @@ class Order:
     poison: Mapping[int, Poison]
     roots: Mapping[str, str]
     """Partition → partitioned table."""
+
+    tick: int
+    """The tick that the range ends with."""
+
+    token: bytes
+    """Tells that tick from one of the same number in another history of the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +66,12 @@ class Preparer:
         """What these events become.
 
         Raises:
-            SourceChangedError: the queue no longer holds one of them.
+            SourceChangedError: the queue no longer holds one of them, or it is another one than was ordered from.
             psycopg2.Error: the source cannot be read.
             ConnectionError: the key store or the audit database cannot be reached, or encrypting failed.
         """
-        self._reader.open()
+        if self._reader.open() and self._reader.tokens((order.tick,)).get(order.tick) != order.token:
+            raise SourceChangedError(f"{order.source} was restored or made anew while its events were read")
         events = self._reader.events(order.keys, order.roots) if order.keys else []
         events = events[: _fitting([_payload(event) for event in events])]
         mapped = self._mapper.map(order.incarnation, events, self._groups(events, order), order.poison)

@@ -57,11 +57,21 @@ class Workers:
         self._lock = threading.Lock()
         self._all: set[_Worker] = set()
         self._idle: list[_Worker] = []
+        self._ordered = 0
         self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is a worker without an order."""
+        return self._ordered < self.count
 
     def submit(self, order: Order) -> "Future[Prepared]":
         """Have a part prepared; the future raises what `Preparer.prepare` does, or `WorkerError`."""
-        return self._waiting.submit(self._prepare, order)
+        with self._lock:
+            self._ordered += 1
+        found = self._waiting.submit(self._prepare, order)
+        found.add_done_callback(self._finished)
+        return found
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
@@ -71,6 +81,10 @@ class Workers:
         for worker in running:
             worker.kill()
         self._waiting.shutdown(cancel_futures=True)
+
+    def _finished(self, _found: "Future[Prepared]") -> None:
+        with self._lock:
+            self._ordered -= 1
 
     def _prepare(self, order: Order) -> Prepared:
         worker = self._one()

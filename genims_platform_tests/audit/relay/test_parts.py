@@ -1,12 +1,18 @@
 """Small parts of the relay that need no server."""
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genims_platform.audit.capture.queue import EventKey
+from genims_platform.audit.relay.bulk_scan import BulkScan
 from genims_platform.audit.relay.event_range import Keys
 from genims_platform.audit.relay.failpoints import Failpoint
 from genims_platform.audit.relay.latency import LatencyWindow
 from genims_platform.audit.relay.polling import Backoff, Pace
+from genims_platform.audit.routing.bulk import bulk_groups
 from genims_platform.settings import SettingsError
 
 
@@ -58,6 +64,26 @@ def test_a_slice_of_keys_has_room_for_its_images_and_never_none() -> None:
     assert keys.until(2, 1000, 100) == 3
     assert keys.until(3, 1000, 100) == 4
     assert keys.until(0, 1, 100) == 1
+
+
+@given(
+    transactions=st.lists(st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=9), max_size=12),
+    cuts=st.sets(st.integers(1, 60)),
+    start=st.integers(0, 40),
+)
+def test_bulk_operations_are_the_same_however_a_range_is_cut(
+    transactions: list[list[str]], cuts: set[int], start: int
+) -> None:
+    tables = [(number, table) for number, transaction in enumerate(transactions) for table in transaction]
+    keys = Keys((0, position, xid, table, "INSERT", 10) for position, (xid, table) in enumerate(tables))
+    start = min(start, len(keys))
+    edges = [start, *sorted(cut for cut in cuts if start < cut < len(keys)), len(keys)]
+    scan = BulkScan(keys, 4, start)
+    parts = [scan.within(first, last) for first, last in pairwise(edges)]
+
+    whole = {number: group for number, group in bulk_groups(keys, 4).items() if number >= start}
+    assert {number: group for part in parts for number, group in part.items()} == whole
+    assert all(set(part) <= set(range(*edge)) for part, edge in zip(parts, pairwise(edges), strict=True))
 
 
 def test_latency_is_measured_in_milliseconds_and_never_below_zero() -> None:
