@@ -11,8 +11,8 @@ import mysql.connector
 from genims_platform.local.process import wait_until
 from genims_platform_tests.audit.faults.stage import ACCOUNT, Program, Stage
 
-STALL_SECONDS = 60
-"""Long enough for back-off, a lock that times out and a busy machine; whatever takes longer has come to a stop."""
+STALL_SECONDS = 240
+"""Long enough for back-off, locks that time out and a machine that is busy 15 times over; then it has stopped."""
 
 
 class Run:
@@ -101,7 +101,7 @@ class Run:
 
 
 @contextmanager
-def attacked(stage: Stage, seed: int, *, rate: float = 15) -> Generator[Run]:
+def attacked(stage: Stage, seed: int, *, rate: float = 10) -> Generator[Run]:
     """A relay that delivers what applications write during the block."""
     with stage.workload(rate=rate) as workload:
         run = Run(stage, workload, seed)

@@ -12,6 +12,9 @@ import time
 from genims_platform_tests.audit.faults.injections import FAULTS
 from genims_platform_tests.audit.faults.soak import soak, table
 from genims_platform_tests.audit.faults.stage import stage
+from genims_platform_tests.audit.faults.writes import without_and_with_relay
+
+WRITE_SECONDS = 10
 
 
 def main() -> None:
@@ -22,6 +25,9 @@ def main() -> None:
     parser.add_argument("--fault", choices=list(FAULTS), action="append", help="only this one; repeatable")
     options = parser.parse_args()
     with stage(options.engine) as made:
+        made.new_trail()
+        alone, beside = without_and_with_relay(made, WRITE_SECONDS)
+        print(f"writes without relay: {alone}\nwrites with relay: {beside}\n", flush=True)  # noqa: T201
         lines = soak(
             made,
             options.minutes * 60,

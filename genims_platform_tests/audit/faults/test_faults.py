@@ -10,6 +10,7 @@ from genims_platform_tests.audit.faults.injections import FAULTS, Fault, kill_re
 from genims_platform_tests.audit.faults.run import attacked
 from genims_platform_tests.audit.faults.soak import soak, table, undone
 from genims_platform_tests.audit.faults.stage import Stage
+from genims_platform_tests.audit.faults.writes import without_and_with_relay
 
 pytestmark = pytest.mark.fault
 
@@ -64,6 +65,16 @@ def test_a_long_fault(trail: Stage, name: str, pytestconfig: pytest.Config) -> N
     if not pytestconfig.getoption("--soak"):
         pytest.skip("takes half a minute; part of --soak")
     survive(trail, [FAULTS[name]], seed=4)
+
+
+def test_applications_do_not_notice_the_relay(trail: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    alone, beside = without_and_with_relay(trail, 6)
+    trail.assert_clean()
+
+    with capsys.disabled():
+        print(f"\nwithout relay: {alone}\nwith relay: {beside}", flush=True)  # noqa: T201
+    assert alone.failed == beside.failed == 0
+    assert min(alone.transactions, beside.transactions) > 10
 
 
 def test_soak(shared_stage: Stage, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:
