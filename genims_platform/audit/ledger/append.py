@@ -32,6 +32,7 @@ from genims_platform.mysql.connection import connect, identifier, is_mariadb
 from genims_platform.mysql.contract import contracts
 from genims_platform.mysql.errors import DatabaseUnavailableError
 from genims_platform.mysql.grants import parse_rights
+from genims_platform.mysql.locks import lock_name_in
 from genims_platform.settings import AuditRole, MySQLServer, Settings
 
 MAX_ROWS = 1000
@@ -214,12 +215,13 @@ class Ledger:
             return session.query(statement, parameters)
 
     @contextmanager
-    def lock(self, name: str, seconds: float) -> Generator[bool, None, None]:
-        """Hold a named lock of the server if it is free within `seconds`; says whether it is held.
+    def lock(self, purpose: str, seconds: float) -> Generator[bool, None, None]:
+        """Hold a lock of this audit database if it is free within `seconds`; says whether it is held.
 
         Raises:
             AuditUnavailableError: the database cannot be reached.
         """
+        name = lock_name_in(self.server.database, purpose)
         ((held,),) = self.query("SELECT GET_LOCK(%s, %s)", (name, seconds))  # pyright: ignore[reportArgumentType]
         try:
             yield held == 1

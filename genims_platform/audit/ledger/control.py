@@ -23,7 +23,7 @@ from genims_platform.mysql.append_only import LEDGER
 CONTROL = "audit"
 """The source of everything that was not captured."""
 
-LOCK = "genims_audit_append"
+LOCK = "audit_append"
 LOCK_SECONDS = 2
 PATIENCE_SECONDS = 30.0
 _BUSY_SECONDS = (0.05, 0.2)

@@ -34,7 +34,7 @@ from genims_platform.audit.sealer.worm import CheckpointPlace, checkpoint_place
 from genims_platform.mysql.append_only import LEDGER, SPINE
 from genims_platform.settings import Settings, SettingsError
 
-LOCK = "genims_audit_seal"
+LOCK = "audit_seal"
 TABLE = "audit_integrity_checkpoints"
 OPERATION = "CHECKPOINT"
 

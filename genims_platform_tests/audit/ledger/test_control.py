@@ -164,6 +164,13 @@ def test_the_lock_of_appenders_is_given_back(appender: Appender, ledger: Ledger)
             assert not second
 
 
+def test_trails_on_one_server_do_not_wait_for_each_other(ledger: Ledger, empty: Settings) -> None:
+    with closing(Ledger(empty.mysql_audit_as("writer"))) as other, ledger.lock(LOCK, 0) as first:
+        assert first
+        with other.lock(LOCK, 0) as second:
+            assert second
+
+
 def test_the_trail_begins_once(empty: Settings) -> None:
     with closing(Ledger(empty.mysql_audit_as("writer"))) as ledger:
         appender = Appender(ledger)

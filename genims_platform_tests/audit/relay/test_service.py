@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -44,13 +45,21 @@ def own_account(trail: Trail) -> Database:
     return Database(trail.settings.mysql_audit_as("relay"))
 
 
-def start(trail: Trail, folder: Path, *options: str, **more: str) -> subprocess.Popen[str]:
+@contextmanager
+def started(trail: Trail, folder: Path, *options: str, **more: str) -> Generator[subprocess.Popen[str]]:
+    """A relay that is a process of its own; if it is still there at the end it is killed, or it would lead for ever."""
     sources = [part for source in trail.sources for part in ("--source", source)]
     command = [sys.executable, "-m", "genims_platform.cli", "audit", "relay", *sources, *options]
-    with (folder / "relay.log").open("w") as log:
-        return subprocess.Popen(
+    with (
+        (folder / "relay.log").open("w") as log,
+        subprocess.Popen(
             command, cwd=folder, env=environment(trail, **more), stdout=log, stderr=subprocess.STDOUT, text=True
-        )
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def ends(process: subprocess.Popen[str], seconds: float) -> int:
@@ -62,10 +71,10 @@ def test_sigterm_ends_the_command_cleanly_while_it_delivers(trail_of_three: Trai
     trail = trail_of_three
     trail.sources["crm"].execute(ACCOUNTS, {"name": "T", "rows": 3000})
     before = len(trail.ledger_events("crm"))
-    relay = start(trail, tmp_path)
-    wait_until(lambda: len(trail.ledger_events("crm")) > before + 500, PATIENCE, "nothing was delivered")
-    relay.send_signal(signal.SIGTERM)
-    assert ends(relay, 10) == 0
+    with started(trail, tmp_path) as relay:
+        wait_until(lambda: len(trail.ledger_events("crm")) > before + 500, PATIENCE, "nothing was delivered")
+        relay.send_signal(signal.SIGTERM)
+        assert ends(relay, PATIENCE) == 0
     assert trail.query("SELECT IS_FREE_LOCK(%s)", (f"genims:{trail.settings.mysql_audit_db}.{LEADER}",)) == [(1,)]
 
     trail.deliver()
@@ -78,8 +87,8 @@ def test_sigterm_ends_the_command_cleanly_while_it_delivers(trail_of_three: Trai
 def test_a_killed_relay_loses_and_repeats_nothing(trail_of_three: Trail, tmp_path: Path, failpoint: str) -> None:
     trail = trail_of_three
     trail.sources["crm"].execute(ACCOUNTS, {"name": failpoint, "rows": 2500})
-    killed = start(trail, tmp_path, "--once", AUDIT_FAILPOINT=failpoint)
-    assert ends(killed, PATIENCE) == -signal.SIGKILL, (tmp_path / "relay.log").read_text()
+    with started(trail, tmp_path, "--once", AUDIT_FAILPOINT=failpoint) as killed:
+        assert ends(killed, PATIENCE) == -signal.SIGKILL, (tmp_path / "relay.log").read_text()
 
     trail.deliver()
     trail.check_complete()

@@ -16,6 +16,7 @@ from genims_platform.audit.sealer.errors import (
     SealRefusedError,
     SigningKeyError,
 )
+from genims_platform.audit.sealer.sealer import LOCK
 from genims_platform.audit.sealer.signing import add_public_key, new_signing_key, read_public_keys, read_signing_key
 from genims_platform_tests.audit.sealer.conftest import Trail
 
@@ -320,7 +321,7 @@ def test_checkpoints_without_their_public_key_are_not_continued(trail: Trail) ->
 
 def test_one_sealer_works_at_a_time(trail: Trail) -> None:
     trail.happens()
-    with trail.chain.ledger.lock("genims_audit_seal", 0) as held:
+    with trail.chain.ledger.lock(LOCK, 0) as held:
         assert held
         assert trail.seal() is None
     assert trail.seal() is not None
