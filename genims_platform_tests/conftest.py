@@ -43,6 +43,7 @@ def pytest_configure() -> None:
     Settings.model_config["env_file"] = None
 
 
+@pytest.hookimpl(tryfirst=True)  # the workers read the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a folder share what they set up, so `--dist loadgroup` gives them to one process."""
     for item in items:
