@@ -1,7 +1,8 @@
 """`genims audit verify`: recompute the audit trail and compare it with its checkpoints."""
 
 import getpass
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Annotated
 from uuid import uuid4
@@ -9,10 +10,12 @@ from uuid import uuid4
 import typer
 from rich.markup import escape
 
+from genims_platform.audit.acceptance import NotApprovedError, approvers, record_acceptance
 from genims_platform.audit.integrity import record_verification
 from genims_platform.audit.ledger.errors import LedgerError
+from genims_platform.audit.verify.accepted import ACCEPTABLE_CODES, Known
 from genims_platform.audit.verify.encoding import LayoutError
-from genims_platform.audit.verify.findings import MANIPULATIONS
+from genims_platform.audit.verify.findings import MANIPULATIONS, Code
 from genims_platform.audit.verify.verifier import Scope, Verification, verify
 from genims_platform.commands.console import (
     Exit,
@@ -38,6 +41,14 @@ def verify_trail(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that recompute rows. Default: all processors for large trails.")
     ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", metavar="CODE", help="Accept what is found of this code, such as V20; repeatable."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="With --accept: what happened, and why it stays so.")] = None,
+    approval: Annotated[
+        list[str] | None, typer.Option("--approval", metavar="NAME", help="With --accept: who approved; two people.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every hash of the audit trail, walk its chain, and compare it with the signed checkpoints.
@@ -45,14 +56,27 @@ def verify_trail(
     Reads as MYSQL_AUDIT_VERIFIER_USER and trusts nothing but AUDIT_WORM_URI and AUDIT_PUBLIC_KEYS_FILE. The result is
     recorded if the writer's password is known. Exit code 1 if anything was found, 4 if it could not be looked at.
 
-    Example: genims audit verify --scope full --json
+    A confirmed break is never repaired. With --accept two people other than the operator say that they know of it (exit
+    code 3 if they are not two): later verifications list it as known, with their names, and do not fail for it.
+    Whatever is changed in the same place after that is found as ever.
+
+    Example: genims audit verify --scope full --accept V20 --accept V11 --reason "INC-1042: row deleted by a restore
+    script" --approval anna.meier --approval ravi.iyer
     """
+    operator = getpass.getuser()
     with friendly_errors():
         settings = current_settings()
         try:
             wanted = Scope.parse(scope)
         except ValueError as error:
             raise UsageError(str(error)) from None
+        codes = _codes(accept or (), reason, approval)
+        if codes:
+            try:
+                approvers(approval or (), operator)
+            except NotApprovedError as error:
+                errors.print(f"[red]refused:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+                raise typer.Exit(Exit.REFUSED) from None
         with progress_bar() as bar:
             task = bar.add_task("rows recomputed", total=None)
             try:
@@ -60,17 +84,22 @@ def verify_trail(
                     settings,
                     wanted,
                     processes=processes,
+                    accepting=codes,
                     progress=lambda rows, total: bar.update(task, completed=rows, total=max(rows, total)),
                 )
             except LayoutError as error:
                 raise UsageError(str(error)) from None
+        accepted: int | None = None
+        if codes:
+            done, accepted = _accept(settings, done, codes, reason or "", approval or (), operator)
         recorded = None if no_record else _record(settings, done)
     if as_json:
         print_json(
             {
-                **asdict(done),
+                **asdict(replace(done, breaks=())),
                 "status": done.status,
                 "first_bad_sequence": done.first_bad_sequence,
+                "accepted_as": accepted,
                 "recorded_as": recorded,
             }
         )
@@ -78,6 +107,45 @@ def verify_trail(
         _show(done, recorded)
     if done.findings:
         raise typer.Exit(Exit.FINDINGS)
+
+
+def _codes(accept: Sequence[str], reason: str | None, approval: Sequence[str] | None) -> tuple[Code, ...]:
+    """The codes to accept."""
+    if not accept:
+        if reason or approval:
+            raise UsageError("--reason and --approval belong to --accept, which names what is accepted")
+        return ()
+    for name in accept:
+        if name not in MANIPULATIONS:
+            raise UsageError(f"{name!r} is no code; codes are {', '.join(MANIPULATIONS)}")
+    codes: tuple[Code, ...] = tuple(code for code in ACCEPTABLE_CODES if code in accept)
+    if mended := {*accept} - {*codes}:
+        raise UsageError(f"{', '.join(sorted(mended))} can be put right, so it is not accepted")
+    if not (reason or "").strip():
+        raise UsageError("what is accepted needs a --reason, which later verifications show")
+    return codes
+
+
+def _accept(
+    settings: Settings, done: Verification, codes: Sequence[Code], reason: str, approval: Sequence[str], operator: str
+) -> tuple[Verification, int]:
+    """The verification with what is accepted now among the known, and the number of the record."""
+    found = {one.finding.code for one in done.breaks}
+    if missing := [code for code in codes if code not in found]:
+        raise UsageError(f"scope {done.scope} has no finding {', '.join(missing)} to accept; nothing was recorded")
+    number = record_acceptance(
+        settings,
+        done,
+        reason=reason.strip(),
+        approvals=approval,
+        operator=operator,
+        version=version("genims-platform")[:32],
+        run_id=uuid4().hex,
+    )
+    names = approvers(approval, operator)
+    now_known = tuple(Known(one.finding, number, reason.strip(), names) for one in done.breaks)
+    rest = tuple(one for one in done.findings if one.code not in codes)
+    return replace(done, findings=rest, known=(*done.known, *now_known)), number
 
 
 def _record(settings: Settings, done: Verification) -> int | None:
@@ -104,6 +172,10 @@ def _show(done: Verification, recorded: int | None) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     if len(done.findings) > _SHOWN:
         console.print(f"… and {len(done.findings) - _SHOWN} more; --json shows all", highlight=False)
+    for one in done.known[:_SHOWN]:
+        line = f"[yellow]known[/] {one.finding.code} {escape(one.finding.sentence)}"
+        by = f"accepted as number {one.accepted_as} by {', '.join(one.approvals)}: {one.reason}"
+        console.print(f"{line}; {escape(by)}", highlight=False, soft_wrap=True)
     for sentence in done.not_testable:
         console.print(f"[yellow]not testable[/] {escape(sentence)}", highlight=False, soft_wrap=True)
     rate = done.rows / done.seconds if done.seconds else 0.0

@@ -1,5 +1,6 @@
 """A source's queue against the ledger, for ranges of ticks that are delivered whole."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -43,6 +44,8 @@ _SEQUENCES = (
 )
 _NEWEST = f"SELECT MAX(incarnation), UTC_TIMESTAMP(6) FROM {SPINE} WHERE source_db = %s"  # noqa: S608
 _OPENED = f"SELECT tick_to FROM {SPINE} WHERE source_db = %s AND incarnation = %s AND batch_kind = 'OPEN'"  # noqa: S608
+_ACCEPTED = "SELECT findings FROM audit_integrity_checkpoints WHERE record_type = 'REANCHOR'"
+_HAS = f"SELECT COUNT(*) FROM {LEDGER} WHERE audit_sequence = %s"  # noqa: S608
 _NUMBERED = f"SELECT COUNT(*) FROM {LEDGER} WHERE audit_sequence <= %s"  # noqa: S608
 _STORED = f"FROM {LEDGER} WHERE audit_sequence BETWEEN %s AND %s AND source_db = %s AND incarnation = %s"
 _SUM = "CAST(COALESCE(SUM(CAST(CONV(HEX(LEFT(event_digest, 7)), 16, 10) AS UNSIGNED)), 0) AS CHAR)"
@@ -98,11 +101,24 @@ def reconcile_sequence(settings: Settings) -> Comparison | None:
         if part is None:
             return None
         broken = broken_sequence(connection, part)
+        known = _accepted_numbers(connection)
         ((number,),) = _rows(connection, _NUMBERED, part.last)
     database.close()
-    expected = part.last - part.first + 1 - part.void
+    expected = part.last - part.first + 1 - part.void - known
+    broken["numbers_missing_or_twice"] = abs(int(number) - expected)
     ends = (part.first, part.last)
     return Comparison("SEQUENCE", "*", 0, None, None, None, *ends, (expected, 0), (int(number), 0), broken=broken)
+
+
+def _accepted_numbers(connection: MySQLConnectionAbstract) -> int:
+    """How many numbers have no event, as two people accepted."""
+    numbers = {
+        int(found["sequence"])
+        for (findings,) in _rows(connection, _ACCEPTED)
+        for found in json.loads(findings)
+        if found["code"] in ("V6", "V20") and found["table"] == LEDGER and found["sequence"] is not None
+    }
+    return sum(_rows(connection, _HAS, number) == [(0,)] for number in numbers)
 
 
 def newest_incarnation(connection: MySQLConnectionAbstract, source: str) -> int | None:

@@ -1,4 +1,10 @@
-"""Checkpoints of batches that were lost and declared void: they stay published, and nothing is built on them."""
+"""Checkpoints of batches that were lost and declared void, or rewritten, which two people accepted.
+
+They stay published, and nothing is built on them.
+"""
+
+import json
+from hashlib import sha256
 
 from genims_platform.audit.ledger.append import Ledger
 from genims_platform.audit.ledger.voids import void_over
@@ -7,10 +13,11 @@ from genims_platform.audit.sealer.recompute import spine_row
 from genims_platform.audit.sealer.worm import CheckpointPlace
 
 _AT_ONCE = 100
+_ACCEPTED = "SELECT findings FROM audit_integrity_checkpoints WHERE record_type = 'REANCHOR'"
 
 
 def is_void(ledger: Ledger, checkpoint: Checkpoint) -> bool:
-    """Whether what a checkpoint covers is not there any more and was declared void after it was issued.
+    """Whether what a checkpoint covers is not there any more, and that was declared void or accepted after it.
 
     Raises:
         AuditUnavailableError: the database cannot be reached.
@@ -20,7 +27,9 @@ def is_void(ledger: Ledger, checkpoint: Checkpoint) -> bool:
     if row is not None and row["batch_hash"] == said.batch_hash:
         return False
     void = void_over(ledger, said.batch_no, said.last_sequence)
-    return void is not None and said.issued_at <= void.recorded_at
+    if void is not None and said.issued_at <= void.recorded_at:
+        return True
+    return row is not None and _is_accepted(ledger, said.checkpoint_no, bytes(row["batch_hash"]))
 
 
 def newest_that_counts(ledger: Ledger, place: CheckpointPlace, newest: Checkpoint | None) -> Checkpoint | None:
@@ -41,3 +50,13 @@ def newest_that_counts(ledger: Ledger, place: CheckpointPlace, newest: Checkpoin
                 return checkpoint
         number = start + 1
     return None
+
+
+def _is_accepted(ledger: Ledger, number: int, batch_hash: bytes) -> bool:
+    """Whether two people accepted that this checkpoint is contradicted by a batch of this hash."""
+    token = f"{number}:{sha256(batch_hash).hexdigest()[:16]}"
+    return any(
+        found["code"] == "V11" and token in found["evidence"].split()
+        for (findings,) in ledger.query(_ACCEPTED)
+        for found in json.loads(findings)
+    )

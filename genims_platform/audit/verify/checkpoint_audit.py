@@ -3,7 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -63,7 +65,8 @@ class CheckpointAudit:
         self._known: dict[int, Checkpoint] = {}
         self._pending: list[Checkpoint] = []
         self._covered = 0
-        self._rewritten = False
+        self._rewritten: Finding | None = None
+        self._contradicted: list[str] = []
         self._late = False
         self._offset: Counter[str] | None = None
         self._walked_from_start = True
@@ -181,36 +184,46 @@ class CheckpointAudit:
         while self._pending and self._pending[0].batch_no <= batch.batch_no:
             checkpoint = self._pending.pop(0)
             self._late = False
-            if checkpoint.batch_no == batch.batch_no and not self._rewritten:
+            if checkpoint.batch_no == batch.batch_no:
                 yield from self._compare(batch, checkpoint, leaves)
 
     def _compare(self, batch: SpineRow, checkpoint: Checkpoint, leaves: Counter[str]) -> Iterator[Finding]:
         said = Counter({str(table): int(number) for table, number in dict(checkpoint.fields["table_rows"]).items()})
-        if self._offset is None:
+        hashes = (batch.batch_hash, batch.last_sequence) == (checkpoint.batch_hash, checkpoint.last_sequence)
+        if self._offset is None and (self._walked_from_start or hashes):
             self._offset = Counter()
             if not self._walked_from_start:
-                # Of what lies before the walk the first checkpoint tells.
+                # Of what lies before the walk the first checkpoint that agrees tells.
                 self._offset.update(said)
                 self._offset.subtract(leaves)
         expected = Counter(leaves)
-        expected.update(self._offset)
+        expected.update(self._offset or ())
         same_rows = {t: n for t, n in said.items() if n} == {t: n for t, n in expected.items() if n}
-        hashes = (batch.batch_hash, batch.last_sequence) == (checkpoint.batch_hash, checkpoint.last_sequence)
         if hashes and same_rows:
+            yield from self._end_of_rewriting()
             self._covered = checkpoint.last_sequence
             return
-        self._rewritten = True
-        what = "is another batch than" if not hashes else "counts other rows than"
-        sentence = (
-            f"batch {batch.batch_no} {what} checkpoint {checkpoint.number} says: the trail was rewritten "
-            f"between the numbers {self._covered + 1} and {checkpoint.last_sequence}"
-        )
-        yield Finding("V11", batch.batch_no, self._covered + 1, SPINE, sentence)
+        counted = json.dumps(sorted(expected.items())).encode() if hashes else b""
+        self._contradicted.append(f"{checkpoint.number}:{sha256(batch.batch_hash + counted).hexdigest()[:16]}")
+        if self._rewritten is None:
+            what = "is another batch than" if not hashes else "counts other rows than"
+            sentence = (
+                f"batch {batch.batch_no} {what} checkpoint {checkpoint.number} says: the trail was rewritten "
+                f"between the numbers {self._covered + 1} and {checkpoint.last_sequence}"
+            )
+            self._rewritten = Finding("V11", batch.batch_no, self._covered + 1, SPINE, sentence)
+
+    def _end_of_rewriting(self) -> Iterator[Finding]:
+        """One finding for all checkpoints in a row that the chain contradicts."""
+        if self._rewritten is not None:
+            yield replace(self._rewritten, evidence=" ".join(self._contradicted))
+        self._rewritten, self._contradicted = None, []
 
     def conclude(
         self, connection: MySQLConnectionAbstract, layouts: Mapping[str, Layout], head: SpineRow
     ) -> Iterator[Finding]:
-        """Whether the trail grew without a checkpoint for too long."""
+        """Whether the trail grew without a checkpoint for too long, after the end of the walk."""
+        yield from self._end_of_rewriting()
         if self._folder is None or LEDGER not in layouts:
             return
         newest = max(self._known.values(), key=lambda found: found.number, default=None)

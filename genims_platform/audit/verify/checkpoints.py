@@ -171,7 +171,7 @@ class SignatureChain:
         def broken(code: Code, what: str) -> Finding:
             sentence = f"checkpoint {checkpoint.number}, up to number {checkpoint.last_sequence}, {what}"
             first = self._before.last_sequence + 1 if self._before else 1
-            return Finding(code, checkpoint.batch_no, first, None, sentence)
+            return Finding(code, checkpoint.batch_no, first, None, sentence, sha256(checkpoint.content).hexdigest())
 
         before = self._before
         expected = before.number + 1 if before else self._first

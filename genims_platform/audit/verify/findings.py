@@ -67,3 +67,5 @@ class Finding:
     sequence: int | None
     table: str | None
     sentence: str
+    evidence: str = ""
+    """Names the state of what lies outside MySQL, or the checkpoints that a chain contradicts."""

@@ -130,9 +130,11 @@ class PersonalValues:
         try:
             values: Any = json.loads(image)
         except ValueError:
-            self._report(batch, sequence, table, "an image that is no JSON")
+            values = None
+        if not isinstance(values, dict):
+            self._report(batch, sequence, table, "an image that is no JSON object")
             return
-        clear = sorted(column for column in personal if not _sealed(values.get(column)))
+        clear = sorted(column for column in personal if not _sealed(values.get(column)))  # pyright: ignore
         if clear:
             self._report(batch, sequence, table, ", ".join(clear))
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,9 +14,10 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from genims_platform.audit.policy import audit_policy
 from genims_platform.audit.verify import whole
+from genims_platform.audit.verify.accepted import Break, Breaks, Known
 from genims_platform.audit.verify.checkpoint_audit import CheckpointAudit, open_checkpoints
 from genims_platform.audit.verify.encoding import Layout, live_layouts
-from genims_platform.audit.verify.findings import Finding
+from genims_platform.audit.verify.findings import Code, Finding
 from genims_platform.audit.verify.personal import PersonalValues
 from genims_platform.audit.verify.projections import Projections
 from genims_platform.audit.verify.reprocessed import unfounded
@@ -84,8 +85,16 @@ class Verification:
     seconds: float
     processes: int
     findings: tuple[Finding, ...]
+    """Without those that are known."""
+
     not_testable: tuple[str, ...]
     """What could not be looked at, and why, a sentence each."""
+
+    known: tuple[Known, ...] = ()
+    """Breaks that two people accepted, as they were when these did."""
+
+    breaks: tuple[Break, ...] = ()
+    """Findings of the codes that were asked for, with the state they are accepted in."""
 
     @property
     def status(self) -> Literal["OK", "FAILED"]:
@@ -99,7 +108,12 @@ class Verification:
 
 
 def verify(
-    settings: Settings, scope: Scope, *, processes: int | None = None, progress: Progress | None = None
+    settings: Settings,
+    scope: Scope,
+    *,
+    processes: int | None = None,
+    progress: Progress | None = None,
+    accepting: Collection[Code] = (),
 ) -> Verification:
     """Verify the trail as the verifier's account; reads only.
 
@@ -108,13 +122,14 @@ def verify(
         scope: what to recompute.
         processes: how many recompute rows; by default all processors once that is worth their start.
         progress: told after each range.
+        accepting: codes whose findings are about to be accepted.
 
     Raises:
         DatabaseUnavailableError: the audit database cannot be reached.
         CheckpointStoreError: checkpoints or public keys cannot be read.
         LayoutError: a column has a type that was never published.
     """
-    return _Run(settings, scope, processes, progress).verification()
+    return _Run(settings, scope, processes, progress, accepting).verification()
 
 
 @dataclass
@@ -123,8 +138,11 @@ class _Run:
     scope: Scope
     processes: int | None
     progress: Progress | None
+    accepting: Collection[Code]
     findings: list[Finding] = field(default_factory=list)
     not_testable: list[str] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
+    breaks: list[Break] = field(default_factory=list)
     batches: int = 0
     rows: int = 0
 
@@ -137,6 +155,8 @@ class _Run:
             with snapshot(database) as connection:
                 layouts = live_layouts(connection, server.database)
                 head = self._walk(connection, layouts, checkpoints) if SPINE in layouts else None
+                if self.findings and head:
+                    self._sort_out(Breaks(connection, layouts))
                 today = _today(connection)
             self._look_around(database, today)
         finally:
@@ -153,7 +173,17 @@ class _Run:
             processes=self.processes or 1,
             findings=tuple(sorted(set(self.findings), key=_order)),
             not_testable=tuple(self.not_testable),
+            known=tuple(self.known),
+            breaks=tuple(self.breaks),
         )
+
+    def _sort_out(self, breaks: Breaks) -> None:
+        """Tell known breaks from others."""
+        self.findings = sorted(set(self.findings), key=_order)
+        self.known = breaks.known(self.findings)
+        accepted = {known.finding for known in self.known}
+        self.findings = [found for found in self.findings if found not in accepted]
+        self.breaks = [breaks.of(found) for found in self.findings if found.code in self.accepting]
 
     def _walk(
         self, connection: MySQLConnectionAbstract, layouts: Mapping[str, Layout], checkpoints: CheckpointAudit
