@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from genims_platform.audit.relay.leadership import LeaderExistsError
-from genims_platform.audit.restore.replay import NAMED_PROBLEMS, Problem, Progress, Replayed, Survey, replay, survey
+from genims_platform.audit.restore.replay import Problem, Progress, Replayed, Survey, replay, survey
 from genims_platform.audit.restore.standing import Point, Standing
 from genims_platform.audit.restore.void import Voided, VoidRefusedError, declare_void
 from genims_platform.audit.sealer.errors import CheckpointDamagedError
@@ -106,7 +106,7 @@ def _surveyed(found: Survey, as_json: bool) -> None:
                 f"replay     {found.replayable} batches with {found.replayable_events} events as far as ticks and "
                 "numbers of events tell; each is written only if its hash comes out"
             )
-        for problem in found.problems[:NAMED_PROBLEMS]:
+        for problem in found.problems:
             _show_problem(problem)
         _line(_advice(found))
     if found.standing.published is not None:
@@ -124,7 +124,8 @@ def _replayed(done: Replayed, as_json: bool) -> None:
         if done.standing.published is None:
             _line("nothing is lost any more: start relays and sealers, then look with `genims audit verify`")
         else:
-            _line(f"{done.standing.lost_batches} batches are still lost. {_CLOSE}")
+            what = "if what stands in the way cannot be mended" if done.stopped_by else "the journal has none of them"
+            _line(f"{done.standing.lost_batches} batches are still lost; {what}: {_VOID}")
     if done.stopped_by is not None:
         raise typer.Exit(Exit.HALTED)
     if done.standing.published is not None:
@@ -141,9 +142,7 @@ def _voided(done: Voided, as_json: bool) -> None:
     )
 
 
-_CLOSE = (
-    "If what it names cannot be mended: genims audit restore --void --reason WHY --approval PERSON --approval PERSON"
-)
+_VOID = "genims audit restore --void --reason WHY --approval PERSON --approval PERSON"
 
 
 def _advice(found: Survey) -> str:
@@ -153,7 +152,9 @@ def _advice(found: Survey) -> str:
         return "start the server that is not reachable, then look again"
     if found.replayable:
         return "bring it back with: genims audit restore --replay"
-    return f"none of it can be brought back as it is. {_CLOSE}"
+    if found.problems:
+        return f"if what stands in the way cannot be mended: {_VOID}"
+    return f"the journal has none of it. Bring the one of the relay here (AUDIT_JOURNAL_DIR), or: {_VOID}"
 
 
 def _heads(standing: Standing) -> dict[str, Any]:

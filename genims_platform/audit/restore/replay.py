@@ -18,8 +18,6 @@ from genims_platform.audit.restore.rebuild import NotReplayableError, Rebuilder
 from genims_platform.audit.restore.standing import Standing, diverged, standing
 from genims_platform.settings import Settings
 
-NAMED_PROBLEMS = 20
-
 _BATCHES_AT_ONCE = 50
 _PATIENCE_SECONDS = 30
 _PAUSE_SECONDS = 0.5
@@ -55,7 +53,7 @@ class Survey:
 
     replayable_events: int
     problems: Sequence[Problem]
-    """The first of the batches that cannot."""
+    """Why the first that cannot does not; nothing after it can be written without it."""
 
 
 @dataclass(frozen=True)
