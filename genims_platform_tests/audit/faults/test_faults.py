@@ -7,8 +7,9 @@ import pytest
 
 from genims_platform.audit.relay.failpoints import Step
 from genims_platform_tests.audit.faults.injections import FAULTS, Fault, kill_relay, kill_relay_at
+from genims_platform_tests.audit.faults.load import load
 from genims_platform_tests.audit.faults.run import attacked
-from genims_platform_tests.audit.faults.soak import soak, table, undone
+from genims_platform_tests.audit.faults.soak import undone
 from genims_platform_tests.audit.faults.stage import Stage
 from genims_platform_tests.audit.faults.writes import without_and_with_relay
 
@@ -87,6 +88,7 @@ def test_soak(shared_stage: Stage, pytestconfig: pytest.Config, capsys: pytest.C
         with capsys.disabled():
             print(text, flush=True)  # noqa: T201
 
-    lines = soak(shared_stage, seconds, seed=5, report=report)
-    report(f"\n{table(lines)}")
-    assert not any(any(line.found.values()) for line in lines)
+    result = load(shared_stage, seconds, report)
+    report(str(result))
+    assert result.verdict["clean"], result.verdict
+    assert result.writes.failed == 0
