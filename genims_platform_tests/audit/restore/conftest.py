@@ -97,6 +97,8 @@ def restorable(settings: Settings, engine: Engine, servers: LocalServers, tmp_pa
             "audit_worm_uri": (tmp_path / "worm").as_uri(),
             "audit_signing_key_file": tmp_path / "signing.key",
             "audit_public_keys_file": tmp_path / "public",
+            # However long a test takes, the age of a checkpoint is not what it is about.
+            "audit_checkpoint_seconds": 3600,
             "etl_batch_size": 20,
             "audit_bulk_rows": 30,
         }
