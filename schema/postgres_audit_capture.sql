@@ -387,8 +387,11 @@ SELECT 'ACL', 'schema ' || quote_ident(nspname), nspacl::text FROM spaces WHERE 
 UNION ALL
 SELECT 'ACL', 'database', datacl::text FROM pg_database WHERE datname = current_database() AND datacl IS NOT NULL
 UNION ALL
-SELECT 'TRIGGER', r.name || '.' || quote_ident(t.tgname), t.tgenabled::text || ' ' || pg_get_triggerdef(t.oid)
-FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
+SELECT 'TRIGGER', r.name || '.' || quote_ident(t.tgname),
+       t.tgenabled::text || CASE WHEN t.tgparentid <> 0 THEN ' of a partition' ELSE '' END || ' '
+       || pg_get_triggerdef(t.oid)
+FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid
+WHERE NOT t.tgisinternal OR starts_with(t.tgname, 'zz_audit_')
 UNION ALL
 SELECT 'TRIGGER', 'event trigger ' || quote_ident(evtname),
        format('%s %s %s', evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger
@@ -458,7 +461,9 @@ BEGIN
                                                  'new', d.after, 'run', p_run)),
             current_setting('application_name'));
     IF p_run IS NULL AND (d.item = 'FUNCTION' OR d.identity ~ '^(relation |column |schema )?audit(\.|$)'
-       OR (d.item = 'TRIGGER' AND d.identity ~ '(\.zz_audit_|^event trigger genims_audit_)')
+       -- A new partition brings its triggers with it; one that is detached loses them.
+       OR (d.item = 'TRIGGER' AND d.identity ~ '(\.zz_audit_|^event trigger genims_audit_)'
+           AND NOT (d.before IS NULL AND d.after LIKE 'A of a partition %'))
        OR (d.item = 'MEMBER' AND d.identity LIKE 'genims_audit_owner:%')
        OR (d.item = 'ROLE' AND d.after LIKE 'superuser%' AND d.before IS DISTINCT FROM d.after
            AND coalesce(d.before, '') NOT LIKE 'superuser%')) THEN
