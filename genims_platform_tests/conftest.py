@@ -32,7 +32,7 @@ SERVERS_GIB, LEFT_GIB = 4, 2
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=get_args(Engine), default="mariadb", help="server for reporting and audit")
     parser.addoption(
-        "--soak", metavar="TIME", help="a load on the audit trail for this time (90s, 30m, 8h), and faults that take long"
+        "--soak", metavar="TIME", help="a load on the audit trail for this time (90s, 30m, 8h), and long faults"
     )
 
 
