@@ -1,9 +1,8 @@
 """`genims audit suspend` and `genims audit resume`: no capture of tables for a while, with leave."""
 
 import getpass
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.markup import escape
@@ -53,14 +52,7 @@ def suspend(
 
     Example: genims audit suspend --source crm --table accounts --approval CHG-1042 --reason "initial load"
     """
-    _run(
-        source,
-        table,
-        Leave(getpass.getuser(), reason, approval),
-        lambda settings, leave: suspend_capture(settings, source, table, leave, dry_run=dry_run),
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+    _run(suspend_capture, source, table, Leave(getpass.getuser(), reason, approval), dry_run=dry_run, as_json=as_json)
 
 
 def resume(
@@ -78,29 +70,20 @@ def resume(
 
     Example: genims audit resume --source crm --table accounts --approval CHG-1042
     """
-    _run(
-        source,
-        table,
-        Leave(getpass.getuser(), reason, approval),
-        lambda settings, leave: resume_capture(settings, source, table, leave, dry_run=dry_run),
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+    _run(resume_capture, source, table, Leave(getpass.getuser(), reason, approval), dry_run=dry_run, as_json=as_json)
 
 
-def _run(
-    source: str,
-    tables: list[str] | None,
-    leave: Leave,
-    act: Callable[[Settings, Leave], CaptureChange],
-    *,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+class _Act(Protocol):
+    def __call__(
+        self, settings: Settings, source: str, tables: list[str] | None, leave: Leave, *, dry_run: bool
+    ) -> CaptureChange: ...
+
+
+def _run(act: _Act, source: str, tables: list[str] | None, leave: Leave, *, dry_run: bool, as_json: bool) -> None:
     with friendly_errors():
         _check(source, tables, leave)
         try:
-            done = act(current_settings(), leave)
+            done = act(current_settings(), source, tables, leave, dry_run=dry_run)
         except CaptureError as error:
             errors.print(f"[red]{source}:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
             refused = isinstance(error, CaptureRefusedError)

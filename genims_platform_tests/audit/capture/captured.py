@@ -1,5 +1,9 @@
 """A source database whose changes are captured, and what its queue says."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -10,8 +14,10 @@ from psycopg2 import extensions, sql
 from psycopg2.extras import RealDictCursor
 
 from genims_platform.audit.capture.install import install
+from genims_platform.audit.capture.suspend import ROLE as MAINTENANCE
 from genims_platform.audit.capture.triggers import attach
 from genims_platform.audit.policy import AuditedTable
+from genims_platform.local.process import wait_until
 from genims_platform.settings import Settings
 from genims_platform.sources import schema
 from genims_platform.sources.connection import connect
@@ -77,6 +83,38 @@ class Captured:
             cursor.execute(sql.SQL("GRANT SELECT ON {} TO genims_audit_owner").format(sql.Identifier(name)))
             for statement in attach("public", name, AuditedTable.model_validate(rule)):
                 cursor.execute(statement)
+
+    @contextmanager
+    def maintained(self) -> Generator[None]:
+        """The installer is a member of the maintenance role, and the catalogue knows, until the block ends."""
+        user = self.settings.audit_install(self.source).user
+        with self.superuser() as connection, connection.cursor() as cursor:
+            cursor.execute(f"GRANT {MAINTENANCE} TO {user}")
+            install(self.settings, self.source)
+            yield
+            cursor.execute(f"REVOKE {MAINTENANCE} FROM {user}")
+
+    def killed_at_a_lock(self, table: str, environment: Mapping[str, str], *command: str) -> None:
+        """Run `genims audit …` and kill it where it waits for this table, which a writer holds."""
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        others = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend' AND state <> 'idle'"
+        )
+        with self.session() as writer, writer.cursor() as cursor:
+            cursor.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(sql.Identifier(table)))
+            process = subprocess.Popen(
+                [sys.executable, "-m", "genims_platform.cli", "audit", *command, "--source", self.source],
+                env={**os.environ, **environment, f"PG_{self.source.upper()}_DB": self.database},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            wait_until(lambda: self.value(waiting) == 1, 60, "it did not come to the locked table")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        wait_until(lambda: self.value(others) == 0, 60, "the session of the killed command lives on")
 
 
 def own_source(settings: Settings, source: str, suffix: str, superuser_dsn: str) -> Captured:

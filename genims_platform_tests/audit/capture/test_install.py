@@ -1,9 +1,5 @@
 """Installing capture: whole or not at all, once, upgradable, with and without a superuser."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 
@@ -15,7 +11,6 @@ from genims_platform.audit.capture.objects import CaptureObject, capture_sql
 from genims_platform.audit.capture.queue import event_keys, make_tick
 from genims_platform.audit.capture.session import CaptureBusyError, CaptureError, CaptureRefusedError
 from genims_platform.audit.policy import audit_policy, parse_policy
-from genims_platform.local.process import wait_until
 from genims_platform.settings import SOURCE_NAMES, Settings
 from genims_platform.sources import schema
 from genims_platform.sources.catalogue import catalogue
@@ -173,26 +168,8 @@ def test_another_policy_and_another_version_are_upgrades(mes: Captured, monkeypa
 
 
 def test_an_interrupted_installation_leaves_nothing(bare: Captured, settings_environment: dict[str, str]) -> None:
-    environment = {**os.environ, **settings_environment, "PG_MES_DB": bare.database}
-    with bare.session() as writer, writer.cursor() as cursor:
-        cursor.execute("LOCK TABLE labor_transactions IN ROW EXCLUSIVE MODE")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "genims_platform.cli", "audit", "install", "--source", "mes"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        wait_until(lambda: bare.value(waiting) == 1, 60, "the installation did not come to the locked table")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        cursor.execute("SELECT to_regnamespace('audit') IS NULL")
-        assert cursor.fetchone() == (True,)
+    bare.killed_at_a_lock("labor_transactions", settings_environment, "install")
 
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    wait_until(lambda: bare.value(others) == 0, 60, "the session of the killed installation lives on")
     assert bare.value("SELECT to_regnamespace('audit') IS NULL")
     assert bare.value(TRIGGERS) == 0
     insert_labour(bare, "L1")

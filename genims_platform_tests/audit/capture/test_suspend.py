@@ -1,10 +1,6 @@
 """Capture is suspended with leave: all of it or none, recorded, and never taken for capture that works."""
 
-import os
 import secrets
-import signal
-import subprocess
-import sys
 from collections.abc import Generator
 
 import pytest
@@ -14,7 +10,6 @@ from genims_platform.audit.capture.install import install
 from genims_platform.audit.capture.session import CaptureBusyError, CaptureError, CaptureRefusedError
 from genims_platform.audit.capture.suspend import ROLE, Leave, resume, suspend
 from genims_platform.audit.capture.uninstall import uninstall
-from genims_platform.local.process import wait_until
 from genims_platform_tests.audit.capture.captured import Captured
 from genims_platform_tests.audit.capture.test_install import insert_labour
 from genims_platform_tests.commands.conftest import Genims, genims
@@ -29,12 +24,8 @@ OFF = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_audit_%' AND tgenab
 @pytest.fixture
 def allowed(mes: Captured) -> Generator[Captured]:
     """A source whose installer may suspend capture."""
-    user = mes.settings.audit_install("mes").user
-    with mes.superuser() as connection, connection.cursor() as cursor:
-        cursor.execute(f"GRANT {ROLE} TO {user}")
-        install(mes.settings, "mes")  # notices the member
+    with mes.maintained():
         yield mes
-        cursor.execute(f"REVOKE {ROLE} FROM {user}")
 
 
 def findings(source: Captured) -> list[tuple[str, str]]:
@@ -153,25 +144,10 @@ def test_halfway_there_is_nothing(allowed: Captured, settings_environment: dict[
     if act == "resume":
         suspend(allowed.settings, "mes", None, LEAVE)
     state = allowed.newest_event(), allowed.value(OFF), findings(allowed)
-    command = ["audit", act, "--source", "mes", "--approval", "CHG-1"]
-    command += ["--reason", "load"] if act == "suspend" else []
-    with allowed.session() as writer, writer.cursor() as cursor:
-        # The first table is switched by then.
-        cursor.execute("LOCK TABLE labor_transactions IN ROW EXCLUSIVE MODE")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "genims_platform.cli", *command],
-            env={**os.environ, **settings_environment, "PG_MES_DB": allowed.database},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        wait_until(lambda: allowed.value(waiting) == 1, 60, "it did not come to the locked table")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    wait_until(lambda: allowed.value(others) <= 1, 60, "the session of the killed command lives on")
+    options = ["--reason", "load"] if act == "suspend" else []
+
+    # The first table is switched by then.
+    allowed.killed_at_a_lock("labor_transactions", settings_environment, act, "--approval", "CHG-1", *options)
 
     assert (allowed.newest_event(), allowed.value(OFF), findings(allowed)) == state
 

@@ -5,8 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from genims_platform.audit.capture.install import install
-from genims_platform.audit.capture.suspend import ROLE, Leave, resume, suspend
+from genims_platform.audit.capture.suspend import Leave, resume, suspend
 from genims_platform.audit.integrity import record_comparisons
 from genims_platform.audit.reconcile.baseline import reconcile_baseline
 from genims_platform.audit.reconcile.comparison import Comparison
@@ -21,13 +20,8 @@ LEAVE = Leave("ann", "initial load", "CHG-1042")
 @pytest.fixture
 def allowed(trail: Trail) -> Generator[Trail]:
     """A trail of a source whose installer may suspend capture."""
-    crm = trail.sources["crm"]
-    user = trail.settings.audit_install("crm").user
-    with crm.superuser() as connection, connection.cursor() as cursor:
-        cursor.execute(f"GRANT {ROLE} TO {user}")
-        install(trail.settings, "crm")  # notices the member
+    with trail.sources["crm"].maintained():
         yield trail
-        cursor.execute(f"REVOKE {ROLE} FROM {user}")
 
 
 def statuses(found: list[Comparison]) -> dict[str | None, str]:
