@@ -43,13 +43,6 @@ def pytest_configure() -> None:
     Settings.model_config["env_file"] = None
 
 
-@pytest.hookimpl(tryfirst=True)  # the workers read the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a folder share what they set up, so `--dist loadgroup` gives them to one process."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent.relative_to(PROJECT_ROOT))))
-
-
 @pytest.fixture(scope="session")
 def engine(pytestconfig: pytest.Config) -> Engine:
     return cast("Engine", pytestconfig.getoption("--engine"))
