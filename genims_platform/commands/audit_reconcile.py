@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from genims_platform.audit.integrity import record_comparisons
+from genims_platform.audit.ledger.errors import HaltError
 from genims_platform.audit.reconcile.baseline import reconcile_baseline
 from genims_platform.audit.reconcile.comparison import Comparison
 from genims_platform.audit.reconcile.deep import SAMPLE, reconcile_deep
@@ -146,10 +147,14 @@ def _each(sources: Sequence[str], compare: _Compare) -> tuple[Exit, list[Compari
     return code, done
 
 
-def _record(settings: Settings, done: Sequence[Comparison]) -> int:
+def _record(settings: Settings, done: Sequence[Comparison]) -> int | None:
     gaps = {f"{found.check_type} {found.name}": found.sentence for found in done if found.gap_found}
     rows = [found.row() for found in done]
-    return record_comparisons(settings, rows, gaps, operator=getpass.getuser(), run_id=uuid4().hex)
+    try:
+        return record_comparisons(settings, rows, gaps, operator=getpass.getuser(), run_id=uuid4().hex)
+    except HaltError as error:  # the verdict counts, recorded or not
+        errors.print(f"[red]not recorded:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return None
 
 
 def _show(done: Sequence[Comparison], repaired: Sequence[Repaired]) -> None:

@@ -16,6 +16,7 @@ from genims_platform.audit.ledger.voids import void_over
 from genims_platform.audit.relay.journal import HOW_TO_GO_ON, DatabaseSetBackError, journal_folder, last_line
 from genims_platform.audit.sealer.checkpoint import Checkpoint
 from genims_platform.audit.sealer.errors import CheckpointDamagedError, CheckpointStoreUnavailableError
+from genims_platform.audit.sealer.voided import is_void
 from genims_platform.audit.sealer.worm import checkpoint_place
 from genims_platform.mysql.append_only import SPINE
 from genims_platform.settings import Settings
@@ -126,7 +127,7 @@ def check_not_set_back(settings: Settings, ledger: Ledger) -> None:
     if checkpoint is None or head is None:
         return
     point = _point(checkpoint)
-    if _hash_of(ledger, point.batch_no) == point.batch_hash or void_over(ledger, point.batch_no, point.last_sequence):
+    if _hash_of(ledger, point.batch_no) == point.batch_hash or is_void(ledger, checkpoint):
         return
     raise DatabaseSetBackError(
         f"{ledger.server.address} was set back to an earlier point: its head is batch {head.batch_no}, sequence "

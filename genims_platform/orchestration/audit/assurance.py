@@ -1,6 +1,6 @@
 """The two tables that a run fills on demand: verifications with their checkpoints, and comparisons with the sources."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from importlib.metadata import version
@@ -9,7 +9,9 @@ from typing import Any
 import dagster as dg
 
 from genims_platform.audit.integrity import record_comparisons, record_verification
+from genims_platform.audit.reconcile.baseline import reconcile_baseline
 from genims_platform.audit.reconcile.comparison import Comparison
+from genims_platform.audit.reconcile.deep import reconcile_deep
 from genims_platform.audit.reconcile.source import (
     ReconciliationError,
     reconcile_days,
@@ -24,15 +26,18 @@ from genims_platform.orchestration.audit.keys import audit_key
 from genims_platform.orchestration.audit.runs import WHOLE_YEAR_TAG
 from genims_platform.orchestration.audit.tables import CHECKPOINTS, COMPLETENESS, audit_tables
 from genims_platform.orchestration.resources import AS_OF
-from genims_platform.settings import Settings
+from genims_platform.settings import Settings, SettingsError
 
 CHAIN, RECONCILED = "chain_intact", "sources_reconciled"
 OPERATOR = "dagster"
 _FINDINGS_SHOWN = 5
+_SUNDAY = 6
+_Compare = Callable[[Settings, str], Sequence[Comparison]]
 
 _HOW_COMPLETENESS = (
     "Materialise it to compare the last hour of every open source with the ledger, event by event where counts or "
-    "digests differ; every comparison is recorded here."
+    "digests differ; every comparison is recorded here. The nightly run compares each day, and every stored value of a "
+    "sample of events; on Sundays also the audited tables with their baselines."
 )
 _HOW_CHECKPOINTS = (
     "Materialise it to verify what came since the last verification that found nothing, every hash of it; the result "
@@ -59,21 +64,27 @@ def _completeness(settings: Settings) -> dg.AssetsDefinition:
                 description="The ledger has exactly the events that the sources captured, and no number twice.",
             )
         ],
+        required_resource_keys={AS_OF},
     )
     def reconcile(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         sources = require_trail(settings)
         _require(settings, "writer")
-        compare = reconcile_days if WHOLE_YEAR_TAG in context.run.tags else reconcile_hour
+        comparisons: list[_Compare] = [reconcile_hour]
+        if WHOLE_YEAR_TAG in context.run.tags:
+            comparisons = [reconcile_days, _sample]
+            if context.resources.as_of.weekday() == _SUNDAY:
+                comparisons.append(reconcile_baseline)
         done: list[Comparison] = []
         problems: list[str] = []
         for source in sources:
-            try:
-                done += compare(settings, source)
-            except (ReconciliationError, ConnectionError) as error:
-                problems.append(f"{source}: {error}")
+            for compare in comparisons:
+                try:
+                    done += compare(settings, source)
+                except (ReconciliationError, ConnectionError, SettingsError) as error:
+                    problems.append(f"{source}: {error}")
         if whole := reconcile_sequence(settings):
             done.append(whole)
-        gaps = {f"{found.check_type} {found.name}": _difference(found) for found in done if found.gap_found}
+        gaps = {f"{found.check_type} {found.name}": found.sentence for found in done if found.gap_found}
         recorded = record_comparisons(
             settings, [found.row() for found in done], gaps, operator=OPERATOR, run_id=context.run.run_id
         )
@@ -101,17 +112,10 @@ def _completeness(settings: Settings) -> dg.AssetsDefinition:
     return reconcile
 
 
-def _difference(found: Comparison) -> str:
-    expected = "unknown" if found.expected is None else f"{found.expected[0]:,}"
-    counts = {
-        "missing": len(found.difference.missing),
-        "unexpected": len(found.difference.unexpected),
-        "twice": len(found.difference.duplicate),
-        "altered": len(found.difference.altered),
-        **(found.broken or {}),
-    }
-    broken = ", ".join(f"{number:,} {what}" for what, number in counts.items() if number)
-    return f"{found.actual[0]:,} events of {expected}{f': {broken}' if broken else ''}"
+def _sample(settings: Settings, source: str) -> list[Comparison]:
+    """The stored values of some events."""
+    found = reconcile_deep(settings, source)
+    return [] if found is None else [found]
 
 
 def _checkpoints(settings: Settings) -> dg.AssetsDefinition:
@@ -155,6 +159,7 @@ def _checkpoints(settings: Settings) -> dg.AssetsDefinition:
                 "rows_recomputed": done.rows,
                 "seconds": done.seconds,
                 "last_sequence": done.covers_sequence,
+                "known_breaks": len(done.known),
                 "not_testable": dg.MetadataValue.md("\n".join(f"* {what}" for what in done.not_testable) or "nothing"),
             },
             check_results=[_verdict(done)],

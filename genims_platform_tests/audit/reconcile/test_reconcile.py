@@ -27,7 +27,7 @@ from genims_platform.sources.connection import connect
 from genims_platform_tests.audit.capture.captured import Captured, captured_source
 from genims_platform_tests.audit.conftest import drop, with_accounts
 from genims_platform_tests.audit.verify.attacker import Attacker
-from genims_platform_tests.audit.verify.trail import START, Trail
+from genims_platform_tests.audit.verify.trail import INSTANCE, START, Trail
 
 
 class Delivered:
@@ -77,7 +77,9 @@ def delivered(
     ensure_accounts(database, own)
     home: Path = tmp_path_factory.mktemp("reconcile")
     made = Delivered(source, Trail(own, home))
-    made.trail.control("GENESIS", "MARK", "GENESIS", payload={}, recorded_at=now - timedelta(hours=3))
+    made.trail.control(
+        "GENESIS", "MARK", "GENESIS", payload={"instance": INSTANCE}, recorded_at=now - timedelta(hours=3)
+    )
     made.trail.stream("crm", [], kind="OPEN", recorded_at=now - timedelta(hours=3))
     made.deliver(now - timedelta(hours=2))
     for number in range(4):
