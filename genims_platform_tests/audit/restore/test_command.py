@@ -1,25 +1,38 @@
 """`genims audit restore`: what it prints and with which code it ends."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
+from genims_platform.audit.restore.replay import replay
 from genims_platform.cli import app
 from genims_platform.settings import Settings
 from genims_platform_tests.audit.relay.trail import running
-from genims_platform_tests.audit.restore.conftest import ACCOUNT, Restorable
+from genims_platform_tests.audit.restore.conftest import ACCOUNT, ACCOUNTS, Restorable
 
 Genims = Callable[..., Result]
 
 
+STEPS = ("after_spine:2", "mid_details:1", "before_commit:1", "after_commit:1")
+
+
 @pytest.fixture
-def genims(restorable: Restorable) -> Genims:
-    values = {name.upper(): _text(getattr(restorable.settings, name)) for name in Settings.model_fields}
-    return lambda *arguments: CliRunner(env=values).invoke(app, ["audit", *arguments], catch_exceptions=False)
+def environment(restorable: Restorable) -> dict[str, str | None]:
+    return {name.upper(): _text(getattr(restorable.settings, name)) for name in Settings.model_fields}
+
+
+@pytest.fixture
+def genims(environment: dict[str, str | None]) -> Genims:
+    return lambda *arguments: CliRunner(env=environment).invoke(app, ["audit", *arguments], catch_exceptions=False)
 
 
 def _text(value: object) -> str | None:
@@ -63,6 +76,26 @@ def test_the_way_back(restorable: Restorable, genims: Genims) -> None:
 
     assert (done.exit_code, "nothing is lost any more" in done.output) == (0, True)
     assert restorable.head() == head
+
+
+def test_a_replay_that_is_killed_at_each_step(restorable: Restorable, environment: dict[str, str | None]) -> None:
+    for number in range(4):
+        restorable.change(ACCOUNT, id=f"{number}")
+        restorable.change(ACCOUNTS, id=f"many {number} ", rows=30)
+        restorable.deliver()
+    before, head = restorable.contents(), restorable.head()
+    restorable.set_back(2)
+    variables = {**os.environ, **{name: value for name, value in environment.items() if value is not None}}
+    command = [Path(sys.executable).with_name("genims"), "audit", "restore", "--replay"]
+
+    for step in STEPS:
+        done = subprocess.run(command, env={**variables, "AUDIT_FAILPOINT": step}, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+    # What was killed after COMMIT had written one transaction, the others none.
+    assert 2 < restorable.head().batch_no < head.batch_no
+    assert replay(restorable.settings).stopped_by is None
+    assert restorable.contents() == before
 
 
 def test_closing_a_gap(restorable: Restorable, genims: Genims) -> None:
