@@ -6,9 +6,10 @@ are generated in databases of their own on the servers of `genims local up`, and
 * month: the last closed month, for a group and one of `--times` the size;
 * hour: the last closed hour, for a group and the same with twice the history.
 
-Every refresh is a process of its own, whose seconds and peak memory are measured after its imports. The two groups
-take turns, so that other work on the machine slows both; the first refresh of each is not counted, of `--repeat` others
-the median is. Generating takes most of the time: about 20 minutes in all on two quiet cores.
+Every refresh is a process of its own, whose seconds and peak memory are measured after its imports. CPU seconds are
+those of the process and, meanwhile, of both servers: other work on the machine hardly changes them, other work on these
+servers does. The two groups take turns, so that other work slows both; the first refresh of each is not counted, of
+`--repeat` others the median is. Generating takes most of the time: about 20 minutes in all on two quiet cores.
 
     python -m benchmarks.growth [--times 4] [--history 12] [--repeat 3] [--size 1] [--json]
 """
@@ -26,11 +27,13 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal
 
+import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.local_servers import local_settings
+from genims_platform.local import servers
 from genims_platform.local.generate.plan import Plan
 from genims_platform.local.generate.run import generate
 from genims_platform.local.postgres import connect_postgres
@@ -49,9 +52,10 @@ Kind = Literal["month", "hour"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of data work, peak memory, and source rows read of one refresh."""
+    """Seconds of data work by the clock and of CPU, peak memory, and source rows read of one refresh."""
 
     seconds: float
+    cpu_seconds: float
     megabytes: float
     rows_read: int
 
@@ -64,6 +68,7 @@ class Growth:
     usual: Measurement
     larger: Measurement
     times_the_seconds: float
+    times_the_cpu_seconds: float
     times_the_memory: float
     times_the_rows_read: float
 
@@ -124,6 +129,7 @@ def _compare(what: str, usual: _Group, larger: _Group, kind: Kind, repeat: int, 
         one,
         other,
         other.seconds / one.seconds,
+        other.cpu_seconds / one.cpu_seconds,
         other.megabytes / one.megabytes,
         other.rows_read / one.rows_read,
     )
@@ -131,7 +137,10 @@ def _compare(what: str, usual: _Group, larger: _Group, kind: Kind, repeat: int, 
 
 def _median(runs: Sequence[Measurement]) -> Measurement:
     return Measurement(
-        median(run.seconds for run in runs), median(run.megabytes for run in runs), max(run.rows_read for run in runs)
+        median(run.seconds for run in runs),
+        median(run.cpu_seconds for run in runs),
+        median(run.megabytes for run in runs),
+        max(run.rows_read for run in runs),
     )
 
 
@@ -148,13 +157,25 @@ def _measure(settings: Settings, kind: Kind, now: datetime) -> Measurement:
     whole = None if kind == "hour" else Hours(midnight(window_start(now.date())), now)
     with closing(reporting_database(settings)) as target, closing(SourceReader(settings)) as sources:
         deploy(target, "reporting", today=now.date())
-        started = time.perf_counter()
+        machinery = [psutil.Process(server.pid) for server in servers.status() if server.pid]
+        cpu, started = _cpu_seconds(machinery), time.perf_counter()
         for table in reporting_tables().values():
             outcome = refresh(table, hours, sources=sources, target=target, as_of=now, lock_timeout=60, whole=whole)
             if outcome.failures:
                 raise RuntimeError(f"{table.name}: {outcome.failures[0]}")
         seconds = time.perf_counter() - started
-        return Measurement(seconds, _peak_kilobytes() / 1e3, sum(sources.rows_read.values()))
+        cpu = _cpu_seconds(machinery) - cpu
+        return Measurement(seconds, cpu, _peak_kilobytes() / 1e3, sum(sources.rows_read.values()))
+
+
+def _cpu_seconds(machinery: Sequence[psutil.Process]) -> float:
+    """Of this process and of the servers, with those of their processes that have ended."""
+    seconds = time.process_time()
+    for server in machinery:
+        times = server.cpu_times()
+        seconds += times.user + times.system + times.children_user + times.children_system
+        seconds += sum(sum(child.cpu_times()[:2]) for child in server.children(recursive=True))
+    return seconds
 
 
 def _peak_kilobytes() -> int:
@@ -164,7 +185,8 @@ def _peak_kilobytes() -> int:
 
 
 def _print(measured: list[Growth], load: float) -> None:
-    names = ("data work of all tables", "s", "larger s", "times", "MB", "larger MB", "times", "rows read, times")
+    larger = ("larger", "times")
+    names = ("data work of all tables", "s", *larger, "CPU s", *larger, "MB", *larger, "rows read, times")
     table = Table(title=f"medians; load average at start: {load}", box=None)
     for position, name in enumerate(names):
         table.add_column(name, justify="right" if position else "left")
@@ -174,6 +196,9 @@ def _print(measured: list[Growth], load: float) -> None:
             f"{growth.usual.seconds:.1f}",
             f"{growth.larger.seconds:.1f}",
             f"{growth.times_the_seconds:.2f}",
+            f"{growth.usual.cpu_seconds:.1f}",
+            f"{growth.larger.cpu_seconds:.1f}",
+            f"{growth.times_the_cpu_seconds:.2f}",
             f"{growth.usual.megabytes:.0f}",
             f"{growth.larger.megabytes:.0f}",
             f"{growth.times_the_memory:.2f}",
