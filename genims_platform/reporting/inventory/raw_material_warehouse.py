@@ -23,7 +23,8 @@ from genims_platform.reporting.shipments import of_shipments
 from genims_platform.reporting.stock_status import stock_status
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read
-from genims_platform.sources.scope import Between, KeyIn, Until
+from genims_platform.sources.scope import Between, KeyIn, Unended
+from genims_platform.sources.summary import Summary
 
 _DAYS = 30
 _LOOK_BACK = DAY * (_DAYS - 1)
@@ -46,6 +47,31 @@ _CHECKS = Checks(
     orphans={"material_id": "material_name"},
 )
 
+_RECEIPTS = Summary(
+    "wms.receipts_by_material",
+    "all completed before the end of the window, added up by warehouse and material",
+    f"""
+    SELECT r.warehouse_id, r.material_id, max(r.completed_at)::date AS last_day,
+      coalesce(sum(r.received_quantity) FILTER (WHERE r.completed_at::date > %(last_day)s - {_DAYS}), 0) AS recent_qty
+    FROM receiving_tasks r
+    WHERE r.task_status = 'completed' AND r.completed_at < %(end)s
+    GROUP BY 1, 2
+    """,  # noqa: S608 - a number of days
+    {"warehouse_id": pl.String(), "material_id": pl.String(), "last_day": pl.Date(), "recent_qty": QUANTITY},
+)
+_LAST_PRICES = Summary(
+    "erp.last_purchase_prices",
+    "the latest purchase of each material up to the last day of the window",
+    """
+    SELECT DISTINCT ON (l.material_id) l.material_id, o.po_date, o.currency, l.unit_price
+    FROM purchase_order_lines l JOIN purchase_orders o ON o.purchase_order_id = l.purchase_order_id
+    WHERE l.deletion_indicator IS NOT TRUE AND l.unit_price IS NOT NULL AND o.po_date <= %(last_day)s
+    ORDER BY l.material_id, o.po_date DESC, l.po_line_id COLLATE "C" DESC
+    """,
+    {"material_id": pl.String(), "po_date": pl.Date(), "currency": pl.String(), "unit_price": pl.Decimal(12, 4)},
+)
+"""Of several lines of one day that with the greatest id."""
+
 
 @reporting_table(group="inventory", period="snapshot", recompute=0, horizon=0, checks=_CHECKS)
 def raw_material_warehouse(
@@ -55,9 +81,9 @@ def raw_material_warehouse(
     bins: Annotated[pl.LazyFrame, Read("wms.warehouse_inventory")],
     warehouses: Annotated[pl.LazyFrame, Read("wms.warehouses")],
     materials: Annotated[pl.LazyFrame, Read("erp.materials")],
-    receipts: Annotated[pl.LazyFrame, Read("wms.receiving_tasks", Until("completed_at"))],
-    purchase_orders: Annotated[pl.LazyFrame, Read("erp.purchase_orders", Until("po_date"))],
-    purchase_lines: Annotated[pl.LazyFrame, Read("erp.purchase_order_lines")],
+    receipts: Annotated[pl.LazyFrame, _RECEIPTS],
+    purchase_prices: Annotated[pl.LazyFrame, _LAST_PRICES],
+    purchase_lines: Annotated[pl.LazyFrame, Read("erp.purchase_order_lines", Unended("delivery_date"))],
     rates: Annotated[pl.LazyFrame, Read("financial.exchange_rates")],
     shipments: Annotated[pl.LazyFrame, Read("tms.shipments", Between("ship_date", before=_LOOK_BACK))],
     shipment_lines: Annotated[
@@ -88,7 +114,6 @@ def raw_material_warehouse(
     delivery and last price are those of the group. A past day cannot be computed.
     """
     materials, warehouses = materials.cache(), warehouses.cache()
-    purchase_lines = purchase_lines.filter(~pl.col("deletion_indicator").fill_null(value=False)).cache()
     attributes = master(materials).select(
         "material_id",
         "material_name",
@@ -110,10 +135,10 @@ def raw_material_warehouse(
         plant_stock(balances, bins, warehouses)
         .join(attributes, on="material_id", how="left")
         .filter(pl.col("material_type").ne_missing("finished_good"))
-        .join(_received(receipts, warehouses, window), on=STOCK_KEYS, how="left")
+        .join(_received(receipts, warehouses), on=STOCK_KEYS, how="left")
         .join(issued, on=STOCK_KEYS, how="left")
         .join(_on_order(purchase_lines, window), on="material_id", how="left")
-        .join(_last_prices(purchase_orders, purchase_lines, rates, window), on="material_id", how="left")
+        .join(_last_prices(purchase_prices, rates), on="material_id", how="left")
         .with_columns(
             pl.col("received_30d_qty", "issued_30d_qty", "open_po_qty_group").fill_null(0),
             stock_date=pl.lit(window.first),
@@ -131,19 +156,13 @@ def raw_material_warehouse(
     )
 
 
-def _received(receipts: pl.LazyFrame, warehouses: pl.LazyFrame, window: Window) -> pl.LazyFrame:
+def _received(receipts: pl.LazyFrame, warehouses: pl.LazyFrame) -> pl.LazyFrame:
     """Receipts of the last 30 days, and the day of the last one ever, by plant and material."""
-    done = receipts.filter(pl.col("task_status") == "completed", pl.col("completed_at") < window.span.end).select(
-        "warehouse_id",
-        kpi.key(pl.col("material_id")),
-        day=kpi.day(pl.col("completed_at")),
-        quantity=pl.col("received_quantity").cast(QUANTITY),
-    )
-    recent = pl.col("quantity").filter(in_days_to(window.last_day, _DAYS))
+    keyed = receipts.with_columns(kpi.key(pl.col("material_id")))
     return (
-        at_plant_of_warehouse(done, warehouses)
+        at_plant_of_warehouse(keyed, warehouses)
         .group_by(STOCK_KEYS)
-        .agg(received_30d_qty=recent.sum(), last_receipt_date=pl.col("day").max())
+        .agg(received_30d_qty=pl.col("recent_qty").sum(), last_receipt_date=pl.col("last_day").max())
     )
 
 
@@ -151,28 +170,14 @@ def _on_order(lines: pl.LazyFrame, window: Window) -> pl.LazyFrame:
     """Quantity still to be delivered to the group and the next delivery, by material."""
     due = pl.col("delivery_date")
     return (
-        lines.filter(due >= window.first)
+        lines.filter(due >= window.first, ~pl.col("deletion_indicator").fill_null(value=False))
         .group_by("material_id")
         .agg(open_po_qty_group=pl.col("order_quantity").cast(QUANTITY).sum(), next_po_date=due.min())
     )
 
 
-def _last_prices(
-    purchase_orders: pl.LazyFrame, lines: pl.LazyFrame, rates: pl.LazyFrame, window: Window
-) -> pl.LazyFrame:
-    """Price of the latest purchase by material, in INR at its date, `purchased` for all of them; NULL without a rate.
-
-    Of several lines of one day the one with the greatest id counts.
-    """
-    dates = purchase_orders.filter(pl.col("po_date") <= window.last_day).select(
-        "purchase_order_id", "po_date", "currency"
-    )
-    latest = (
-        lines.filter(pl.col("unit_price").is_not_null())
-        .join(dates, on="purchase_order_id")
-        .group_by("material_id")
-        .agg(pl.col("po_date", "currency", "unit_price").sort_by("po_date", "po_line_id").last())
-    )
+def _last_prices(latest: pl.LazyFrame, rates: pl.LazyFrame) -> pl.LazyFrame:
+    """Price of the latest purchase by material in INR at its date, NULL without a rate; `purchased` for all of them."""
     return with_inr_rate(latest, rates, currency="currency", on="po_date").select(
         "material_id", purchase_price_inr=inr(pl.col("unit_price")), purchased=True
     )

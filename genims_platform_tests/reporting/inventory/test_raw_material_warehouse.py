@@ -1,10 +1,19 @@
+from collections.abc import Generator
+from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
 
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from genims_platform.reporting.inventory.raw_material_warehouse import raw_material_warehouse
 from genims_platform.reporting.periods import DAY, Window
+from genims_platform.settings import Settings
+from genims_platform.sources.reader import Read, SourceReader
+from genims_platform.sources.summary import Summary
+from genims_platform_tests.factory_group import TODAY as FACTORY_TODAY
+from genims_platform_tests.factory_group import UNTIL, copy_row, write
 from genims_platform_tests.reporting.frames import Rows, at, rows_of
 from genims_platform_tests.reporting.inventory.stores import MATERIALS, WAREHOUSES
 
@@ -40,43 +49,34 @@ def _sources(stock: int | None, plan: dict[str, object] = PLAN, **others: Rows) 
     return tables | {name.replace("__", "."): rows for name, rows in others.items()}
 
 
-def _receipt(day: date, hour: int, quantity: int, **values: object) -> dict[str, object]:
-    usual = {"task_status": "completed", "warehouse_id": "WH-1", "material_id": "MAT-2"}
-    return usual | {"completed_at": at(day, hour), "received_quantity": quantity} | values
-
-
-def _purchase(order: str, day: date, price: float, due: date | None = None, **values: object) -> dict[str, object]:
-    usual = {"material_id": "MAT-2", "deletion_indicator": False, "order_quantity": 10, "delivery_date": due}
-    return usual | {"purchase_order_id": order, "po_line_id": f"{order}-{day}", "unit_price": price} | values
+def _on_order(due: date, **values: object) -> dict[str, object]:
+    usual: dict[str, object] = {"material_id": "MAT-2", "deletion_indicator": False, "order_quantity": 10}
+    return usual | {"delivery_date": due} | values
 
 
 def test_stock_use_receipts_and_purchases() -> None:
-    purchases = {
-        "PO-1": (TODAY - 9 * DAY, "INR"),
-        "PO-2": (TODAY - 2 * DAY, "USD"),
-        "PO-3": (TODAY + DAY, "INR"),
-    }
     (row,) = rows_of(
         raw_material_warehouse,
         _sources(
             40,
             wms__warehouse_inventory=[{"warehouse_id": "WH-1", "material_id": "MAT-2", "quantity_on_hand": 41}],
-            wms__receiving_tasks=[
-                _receipt(TODAY - 40 * DAY, 8, 7),
-                _receipt(TODAY - 29 * DAY, 8, 8),
-                _receipt(TODAY - 3 * DAY, 8, 9),
-                _receipt(TODAY, 13, 100),
-                _receipt(TODAY - DAY, 8, 100, task_status="in_progress"),
+            wms__receipts_by_material=[
+                {
+                    "warehouse_id": warehouse,
+                    "material_id": "MAT-2",
+                    "last_day": TODAY - days * DAY,
+                    "recent_qty": recent,
+                }
+                for warehouse, days, recent in (("WH-1", 3, 17), ("WH-LOST", 1, 100))
             ],
-            erp__purchase_orders=[
-                {"purchase_order_id": order, "po_date": day, "currency": currency}
-                for order, (day, currency) in purchases.items()
+            erp__last_purchase_prices=[
+                {"material_id": "MAT-2", "po_date": TODAY - 2 * DAY, "currency": "USD", "unit_price": Decimal("0.04")}
             ],
             erp__purchase_order_lines=[
-                _purchase("PO-1", TODAY, 3, TODAY),
-                _purchase("PO-2", TODAY, 0.04, TODAY + 5 * DAY),
-                _purchase("PO-2", TODAY + DAY, 9, TODAY + DAY, deletion_indicator=True),
-                _purchase("PO-3", TODAY, 8, TODAY - DAY),
+                _on_order(TODAY),
+                _on_order(TODAY + 5 * DAY),
+                _on_order(TODAY + DAY, deletion_indicator=True),
+                _on_order(TODAY - DAY),
             ],
             financial__exchange_rates=[
                 {"from_currency": "USD", "to_currency": "INR", "rate_type": "spot", "rate_id": "R-1"}
@@ -151,9 +151,68 @@ def test_a_price_without_a_usable_rate_is_unknown() -> None:
         raw_material_warehouse,
         _sources(
             1,
-            erp__purchase_orders=[{"purchase_order_id": "PO-1", "po_date": TODAY, "currency": "USD"}],
-            erp__purchase_order_lines=[_purchase("PO-1", TODAY, 3)],
+            erp__last_purchase_prices=[{"material_id": "MAT-2", "po_date": TODAY, "currency": "USD", "unit_price": 3}],
         ),
         WINDOW,
     ).iter_rows(named=True)
     assert row["last_purchase_price_inr"] is None
+
+
+@pytest.fixture
+def sources(factory: Settings) -> Generator[SourceReader]:
+    """Receipts that are old, not completed or later, and lines that were deleted, beside the usual."""
+    receipts: tuple[dict[str, object], ...] = (
+        {"warehouse_id": "WH-LOST", "completed_at": UNTIL - 40 * DAY, "task_status": "completed"},
+        {"task_status": "in_progress"},
+        {"completed_at": UNTIL, "received_quantity": 1000},
+        {"completed_at": UNTIL - DAY, "received_quantity": None},
+    )
+    lines: tuple[dict[str, object], ...] = ({"deletion_indicator": True}, {"unit_price": 7})
+    for number, change in enumerate(receipts):
+        assert copy_row(factory, "wms.receiving_tasks", {"task_number": f"LATE-{number}"} | change, "true")
+    for change in lines:
+        assert copy_row(factory, "erp.purchase_order_lines", change, "true", 20)
+    with closing(SourceReader(factory)) as reader:
+        yield reader
+    write(factory, "wms.receiving_tasks", "DELETE FROM {table} WHERE receiving_task_id LIKE '%%-late%%'")
+    write(factory, "erp.purchase_order_lines", "DELETE FROM {table} WHERE po_line_id LIKE '%%-late%%'")
+
+
+def _summary(name: str) -> Summary:
+    claim = raw_material_warehouse.reads[name]
+    assert isinstance(claim, Summary)
+    return claim
+
+
+def test_receipts_are_added_up_by_warehouse_and_material(sources: SourceReader) -> None:
+    span = Window(FACTORY_TODAY, FACTORY_TODAY + DAY, UNTIL).span
+    day = pl.col("completed_at").dt.date()
+    quantity = pl.col("received_quantity").filter(day > FACTORY_TODAY - 30 * DAY)
+    expected = (
+        sources.scan(Read("wms.receiving_tasks"), span)
+        .filter(pl.col("task_status") == "completed", pl.col("completed_at") < UNTIL)
+        .group_by("warehouse_id", "material_id")
+        .agg(last_day=day.max(), recent_qty=quantity.sum())
+        .collect()
+    )
+    found = sources.scan(_summary("receipts"), span).collect()
+    assert_frame_equal(found, expected, check_row_order=False, check_dtypes=False)
+    assert found.filter(pl.col("warehouse_id") == "WH-LOST")["recent_qty"].unique().to_list() == [0]
+    assert found["recent_qty"].sum() > 0
+
+
+def test_the_last_price_is_that_of_the_latest_line(sources: SourceReader) -> None:
+    span = Window(FACTORY_TODAY - 9 * DAY, FACTORY_TODAY - 8 * DAY, UNTIL).span
+    orders = sources.scan(Read("erp.purchase_orders"), span).filter(pl.col("po_date") < span.end)
+    latest = pl.col("po_date", "currency", "unit_price").sort_by("po_date", "po_line_id").last()
+    expected = (
+        sources.scan(Read("erp.purchase_order_lines"), span)
+        .filter(~pl.col("deletion_indicator").fill_null(value=False), pl.col("unit_price").is_not_null())
+        .join(orders.select("purchase_order_id", "po_date", "currency"), on="purchase_order_id")
+        .group_by("material_id")
+        .agg(latest)
+        .collect()
+    )
+    found = sources.scan(_summary("purchase_prices"), span).collect()
+    assert_frame_equal(found, expected, check_row_order=False)
+    assert found.height > 10
