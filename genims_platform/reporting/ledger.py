@@ -124,11 +124,14 @@ class OpenDocuments(Scope):
 
     def documents(self, end: str = "%(end)s", last_day: str = "%(last_day)s") -> str:
         """SQL that selects the documents, as of an instant and its day."""
+        # An array, since with IN (SELECT ...) PostgreSQL expects few lines and looks up the entry of each one.
         return f"""
             SELECT d.source_document_id
             FROM journal_entry_lines m JOIN journal_entry_headers d ON d.journal_entry_id = m.journal_entry_id
             WHERE d.posted AND NOT d.reversed AND d.posting_date < {end}
-              AND m.account_id IN (SELECT c.account_id FROM chart_of_accounts c WHERE c.account_code = '{self.account}')
+              AND m.account_id = ANY (
+                ARRAY(SELECT c.account_id FROM chart_of_accounts c WHERE c.account_code = '{self.account}')
+              )
             GROUP BY d.source_document_id
             HAVING max(d.posting_date) > {last_day} - {self.days}
               OR sum(m.functional_debit) IS DISTINCT FROM sum(m.functional_credit)
@@ -149,8 +152,8 @@ def postings_of(name: str, documents: OpenDocuments) -> Summary:
         SELECT h.posting_date AS day, h.source_document_id, l.currency_code, {", ".join(f"l.{a}" for a in _AMOUNTS)}
         FROM journal_entry_lines l JOIN journal_entry_headers h ON h.journal_entry_id = l.journal_entry_id
         WHERE h.posted AND NOT h.reversed AND h.posting_date < %(end)s
-          AND l.account_id IN (
-            SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code = '{documents.account}'
+          AND l.account_id = ANY (
+            ARRAY(SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code = '{documents.account}')
           )
           AND h.source_document_id IN ({documents.documents()})
         """,  # noqa: S608 - an account code that a model names
