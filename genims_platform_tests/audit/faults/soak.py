@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genims_platform_tests.audit.faults.injections import FAULTS
-from genims_platform_tests.audit.faults.run import attacked
+from genims_platform_tests.audit.faults.run import STALL_SECONDS, attacked
 from genims_platform_tests.audit.faults.stage import Stage
 
 COUNTS = {
@@ -83,7 +83,7 @@ def soak(
                 name = next(names)
                 FAULTS[name](run)
                 with run.applications_stopped():
-                    verdict = stage.check(60)
+                    verdict = stage.check(STALL_SECONDS)
                 lines[name].add(verdict, before)
                 before = verdict
                 done += 1

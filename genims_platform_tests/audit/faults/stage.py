@@ -312,7 +312,7 @@ class Stage:
 
     def assert_clean(self) -> dict[str, Any]:
         """The verdict, in which nothing may be wrong and nothing may be left out of delivery or mapping."""
-        verdict = self.check(120)
+        verdict = self.check(240)
         assert verdict["clean"], json.dumps(verdict, indent=1)
         return verdict
 
