@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +47,6 @@ class Clock:
         fresh.write_text(f"{seconds:+.0f}\n")
         fresh.chmod(0o644)
         fresh.replace(self.file)
-
-    def set_to(self, instant: datetime) -> None:
-        """Let it show this instant (UTC, naive) now."""
-        self.set_ahead((instant.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
 
 
 def made_clock(folder: Path, name: str) -> Clock:
