@@ -68,7 +68,7 @@ _LAST_PRICES = Summary(
     WHERE l.deletion_indicator IS NOT TRUE AND l.unit_price IS NOT NULL AND o.po_date <= %(last_day)s
     ORDER BY l.material_id, o.po_date DESC, l.po_line_id COLLATE "C" DESC
     """,
-    {"material_id": pl.String(), "po_date": pl.Date(), "currency": pl.String(), "unit_price": pl.Decimal(12, 4)},
+    {"material_id": pl.String(), "po_date": pl.Date(), "currency": pl.String(), "unit_price": pl.Decimal(38, 4)},
 )
 """Of several lines of one day that with the greatest id."""
 
