@@ -283,12 +283,12 @@ class Feed(threading.Thread):
                     return
             position = self._position
             assert position is not None  # noqa: S101
-            self._problem, self._failures = None, 0
-            backoff.succeeded()
             if position.working is None:
                 self._look(position)
             else:
                 self._offer_next(position)
+            self._problem, self._failures = None, 0
+            backoff.succeeded()
 
     def _resumed(self, cursor: Cursor) -> _Position:
         """Where the audit database says to go on; keys that are known already are not read again."""

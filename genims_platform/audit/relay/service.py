@@ -127,6 +127,7 @@ class _Run:
         self._races_recorded = self._reconnects_recorded = 0
         self._alerted = False
         self._unclassified = UnclassifiedNames()
+        self._given_up: dict[str, str] = {}
 
     def run(
         self, stop: threading.Event, *, seconds: float | None, once: bool, standby: bool, exclusive: bool
@@ -330,10 +331,15 @@ class _Run:
             return False
 
     def _drained(self) -> bool:
-        states = [feed.state() for feed in self._feeds.values()]
-        return not self._writer.pending and all(
-            state.idle or state.halted or state.failures >= _FAILURES_TO_GIVE_UP for state in states
-        )
+        """Whether nothing is left to deliver but what cannot be had; that is remembered, for it may come back."""
+        states = {source: feed.state() for source, feed in self._feeds.items()}
+        failing = {source: state for source, state in states.items() if state.failures >= _FAILURES_TO_GIVE_UP}
+        if self._writer.pending or not all(
+            state.idle or state.halted or source in failing for source, state in states.items()
+        ):
+            return False
+        self._given_up = {source: state.problem or "unknown" for source, state in failing.items()}
+        return True
 
     def _finish(self, ledger: Ledger) -> None:
         try:
@@ -427,7 +433,7 @@ class _Run:
             quarantined=self._writer.quarantined,
             lost_races=self._writer.lost_races,
             head=self._writer.head,
-            drained=drained,
+            drained=drained and not self._given_up,
             halted={source: state.halted for source, state in states.items() if state.halted},
-            unreachable={source: state.problem for source, state in states.items() if state.problem},
+            unreachable=self._given_up | {source: state.problem for source, state in states.items() if state.problem},
         )

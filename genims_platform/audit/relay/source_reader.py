@@ -205,7 +205,7 @@ class SourceReader:
             # A partition that is newer than what was read, or something else that was dropped meanwhile.
             self._read_tables()
             self._known.add(table)
-        return slot, number, int(transaction), self._roots.get(table, table), op, size
+        return slot, number, int(transaction), self._roots.get(table or "", table), op, size
 
 
 def _rooted(event: Event, roots: Mapping[str, str]) -> Event:
