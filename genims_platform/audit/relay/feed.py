@@ -31,6 +31,7 @@ IDLE_BATCH_SECONDS = 3600
 WORKER_EVENTS = 100
 """From this many on, events are prepared by workers; fewer are ready before they would have reached one."""
 
+_ORDERED_PARTS = 4
 _STORED_BYTES = 4 << 20
 _ROTATION_SECONDS = 3600
 _PATIENCE_SECONDS = 1.0
@@ -377,10 +378,10 @@ class Feed(threading.Thread):
     def _prepared(self, position: _Position, working: EventRange) -> Prepared:
         """The next part; a backlog is prepared by the workers, some parts ahead."""
         waiting = len(working.keys) - position.offset
-        if not position.ordered and (waiting < WORKER_EVENTS or not self._workers.count):
+        if not position.ordered and (waiting < WORKER_EVENTS or not self._workers.start()):
             return self._preparer.prepare(self._order(position, working, position.offset))
         try:
-            while not position.ordered or (self._workers.idle and len(position.ordered) <= self._workers.count):
+            while not position.ordered or (self._workers.free and len(position.ordered) < _ORDERED_PARTS):
                 start = position.ordered[-1][0] if position.ordered else position.offset
                 if start == len(working.keys):
                     break

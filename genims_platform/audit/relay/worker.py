@@ -5,6 +5,7 @@ and one that dies is replaced by the next order.
 """
 
 import gc
+import logging
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg2
 
@@ -24,6 +25,9 @@ from genims_platform.audit.relay.source_reader import SourceChangedError, Source
 from genims_platform.settings import Settings
 
 _COLLECT_AFTER = 100
+_READY = "ready"
+
+_logger = logging.getLogger(__name__)
 
 
 class WorkerError(ConnectionError):
@@ -48,72 +52,106 @@ class _Failure:
 
 
 class Workers:
-    """At most `count` processes; each is started when there is first a need for it."""
+    """`count` processes. While none of them is ready, the relay works without."""
 
     def __init__(self, settings: Settings, count: int) -> None:
-        self.count = count
+        self._count = count
         self._settings = settings
-        self._waiting = ThreadPoolExecutor(max(1, count), "audit-worker")
-        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(max(1, count), "audit-worker")
+        self._changed = threading.Condition()
+        # Under the condition:
         self._all: set[_Worker] = set()
         self._idle: list[_Worker] = []
+        self._ready = 0
         self._ordered = 0
-        self._closed = False
+        self._started = self._closed = False
+
+    def start(self) -> bool:
+        """Start the processes unless that was done, without waiting for them; whether any is ready."""
+        with self._changed:
+            if not self._started:
+                self._started = True
+                for _ in range(self._count):
+                    self._threads.submit(self._begin)
+            return self._ready > 0
 
     @property
-    def idle(self) -> bool:
+    def free(self) -> bool:
         """Whether there is a worker without an order."""
-        return self._ordered < self.count
+        with self._changed:
+            return self._ordered < self._ready
 
     def submit(self, order: Order) -> "Future[Prepared]":
         """Have a part prepared; the future raises what `Preparer.prepare` does, or `WorkerError`."""
-        with self._lock:
+        with self._changed:
             self._ordered += 1
-        found = self._waiting.submit(self._prepare, order)
+        found = self._threads.submit(self._prepare, order)
         found.add_done_callback(self._finished)
         return found
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        with self._lock:
+        with self._changed:
             self._closed = True
             running = list(self._all)
+            self._changed.notify_all()
         for worker in running:
             worker.kill()
-        self._waiting.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
-    def _finished(self, _found: "Future[Prepared]") -> None:
-        with self._lock:
-            self._ordered -= 1
+    def _begin(self) -> None:
+        with self._changed:
+            if self._closed:
+                return
+            worker = _Worker(self._settings)
+            self._all.add(worker)
+        try:
+            worker.answer()
+        except WorkerError as error:
+            self._lose(worker)
+            _logger.warning("a worker did not start, so the relay prepares events itself: %s", error)
+            return
+        with self._changed:
+            self._ready += 1
+            self._idle.append(worker)
+            self._changed.notify()
 
     def _prepare(self, order: Order) -> Prepared:
-        worker = self._one()
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or not self._ready or self._closed)
+            if self._closed or not self._idle:
+                raise WorkerError("no worker is left")
+            worker = self._idle.pop()
         try:
-            answer = worker.ask(order)
+            worker.send(order)
+            answer = worker.answer()
         except BaseException:
-            worker.kill()
-            with self._lock:
-                self._all.discard(worker)
+            self._lose(worker)
+            with self._changed:
+                self._ready -= 1
+                if not self._closed:
+                    self._threads.submit(self._begin)
+                self._changed.notify_all()
             raise
-        with self._lock:
+        with self._changed:
             self._idle.append(worker)
+            self._changed.notify()
         if isinstance(answer, _Failure):
             raise answer.error()
         return answer
 
-    def _one(self) -> "_Worker":
-        with self._lock:
-            if self._closed:
-                raise WorkerError("the relay ends")
-            if self._idle:
-                return self._idle.pop()
-            worker = _Worker(self._settings)
-            self._all.add(worker)
-        return worker
+    def _lose(self, worker: "_Worker") -> None:
+        worker.kill()
+        with self._changed:
+            self._all.discard(worker)
+
+    def _finished(self, _found: "Future[Prepared]") -> None:
+        with self._changed:
+            self._ordered -= 1
 
 
 class _Worker:
-    """One process, used by one thread at a time."""
+    """One process, used by one thread at a time. Its first answer says that it is ready."""
 
     def __init__(self, settings: Settings) -> None:
         self._pipe, theirs = Pipe()
@@ -124,16 +162,19 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
-        self._pipe.send(settings)
+        self.send(settings)
 
-    def ask(self, order: Order) -> "Prepared | _Failure":
-        """What became of an order.
+    def send(self, what: object) -> None:
+        with suppress(OSError):  # `answer` says that the process is gone
+            self._pipe.send(what)
+
+    def answer(self) -> Any:
+        """What the worker answers.
 
         Raises:
-            WorkerError: the process ended meanwhile.
+            WorkerError: the process ended instead.
         """
         try:
-            self._pipe.send(order)
             return self._pipe.recv()
         except (OSError, EOFError):
             raise WorkerError(f"worker process {self._process.pid} ended before its work was done") from None
@@ -152,6 +193,7 @@ def _work(pipe: Connection) -> None:
         # What orders leave behind holds no cycles; looking for some takes a third of the time.
         gc.freeze()
         gc.disable()
+        pipe.send(_READY)
         done = 0
         while True:
             order: Order = pipe.recv()

@@ -44,6 +44,7 @@ def order(trail_of_three: Trail) -> Order:
 @pytest.fixture
 def workers(trail_of_three: Trail) -> Generator[Workers]:
     with closing(Workers(trail_of_three.settings, 1)) as made:
+        wait_until(made.start, PATIENCE, "no worker is ready")
         yield made
 
 
@@ -70,6 +71,7 @@ def test_a_killed_worker_is_replaced(workers: Workers, order: Order) -> None:
     process.kill()
     with pytest.raises(WorkerError, match="ended before"):
         workers.submit(order).result(PATIENCE)
+    wait_until(workers.start, PATIENCE, "no worker takes the place of the killed one")
     assert workers.submit(order).result(PATIENCE) == first
 
 
@@ -80,10 +82,13 @@ def test_a_worker_refuses_another_history_of_the_source(workers: Workers, order:
 
 
 _RELAY = """
-import os, pickle, signal, sys, psutil
+import os, pickle, signal, sys, time, psutil
 from genims_platform.audit.relay.worker import Workers
 settings, order = pickle.load(sys.stdin.buffer)
-Workers(settings, 1).submit(order).result()
+workers = Workers(settings, 1)
+while not workers.start():
+    time.sleep(0.05)
+workers.submit(order).result()
 print(psutil.Process().children()[0].pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
