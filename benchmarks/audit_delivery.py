@@ -3,7 +3,7 @@
 The servers are the benchmark's own, with durable settings: PostgreSQL with fsync, MySQL or MariaDB with
 innodb_flush_log_at_trx_commit=1. Three sources are captured (crm, hcm with encrypted personal values, erp). pgbench
 writes at a fixed rate whatever the relay does: each transaction sets the context and updates one row. An event counts
-as arrived when another session sees its batch; that session looks every 5 ms, which is part of the figures. The commit
+as arrived when another session sees its batch; that session looks every 10 ms, which is part of the figures. The commit
 is dated by PostgreSQL (track_commit_timestamp), before its own flush to disk.
 
 Run:
@@ -39,15 +39,21 @@ from genims_platform_tests.audit.faults.workload import TARGETS
 ROWS = 5000
 """Rows of each source that are updated."""
 
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.01
 CATCH_UP_SECONDS = 900
 IDLE_SECONDS = 7
 
-_TRANSACTION = (
-    "\\set row random(1, {rows})\n\\set value random(1, 1000000)\n"
-    "BEGIN\\; SELECT audit.set_context('clerk ' || :client_id, 'clerk', reason => 'BENCH')\\; "
-    "UPDATE {table} SET {number} = :value, {counter} = :value WHERE {key} = 'B-' || :row\\; COMMIT;\n"
-)
+# As an application with a connection pool writes: prepared statements, one round trip for a transaction.
+_TRANSACTION = """
+\\set row random(1, {rows})
+\\set value random(1, 1000000)
+\\startpipeline
+BEGIN;
+SELECT audit.set_context('clerk ' || :client_id, 'clerk', reason => 'BENCH');
+UPDATE {table} SET {number} = :value, {counter} = :value WHERE {key} = 'B-' || :row;
+COMMIT;
+\\endpipeline
+"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def main(
     """Measure and print latencies, and the speed of a drain where asked for."""
     if engine not in ("mariadb", "mysql"):
         raise typer.BadParameter(f"{engine} is neither mariadb nor mysql")
-    with stage(engine) as made:
+    with stage(engine, on_disk=True) as made:
         made.new_trail()
         add_rows(made)
         latencies = list(measure(made, [1000, 5000, 60000] if rate is None else rate, minutes, idle))
@@ -256,7 +262,7 @@ def write(made: Stage, per_second: float, seconds: float) -> None:
                 rows=ROWS, table=target.table, number=target.number, counter=target.counter, key=target.key
             )
         )
-        command = [binaries() / "pgbench", "-n", "-M", "simple", "-T", f"{seconds:.0f}", "-f", script]
+        command = [binaries() / "pgbench", "-n", "-M", "prepared", "-T", f"{seconds:.0f}", "-f", script]
         command += ["-R", str(per_second / len(TARGETS)), "-c", "4", "-j", "1"]
         environment = {
             "PATH": os.environ["PATH"],

@@ -53,9 +53,10 @@ class Keys(Sequence[EventKey]):
 
     def end_of_transaction(self, position: int) -> int:
         """Behind the last event of the transaction of the event at a position."""
-        transaction = self._transactions[position]
+        transactions = self._transactions
+        transaction, last = transactions[position], len(transactions)
         end = position + 1
-        while end < len(self) and self._transactions[end] == transaction:
+        while end < last and transactions[end] == transaction:
             end += 1
         return end
 

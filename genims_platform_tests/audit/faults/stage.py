@@ -128,8 +128,9 @@ class Program:
 class Stage:
     """Private servers with three captured sources and an audit database; `build` begins a new trail on them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="genims-fault-", dir=_place()))
+    def __init__(self, engine: Engine, *, on_disk: bool = False) -> None:
+        """`on_disk`: where a commit costs what it costs, even if there is room in memory."""
+        self.root = Path(tempfile.mkdtemp(prefix="genims-fault-", dir=None if on_disk else _place()))
         self.root.chmod(0o711)
         account = server_account()
         password = secrets.token_urlsafe(12)
@@ -435,11 +436,11 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def stage(engine: Engine) -> Generator[Stage]:
+def stage(engine: Engine, *, on_disk: bool = False) -> Generator[Stage]:
     # The servers are detached, so a test session that is told to end must get the chance to stop them.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        made = Stage(engine)
+        made = Stage(engine, on_disk=on_disk)
         try:
             yield made
         finally:
