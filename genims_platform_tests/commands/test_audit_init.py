@@ -33,9 +33,10 @@ def crm(settings: Settings, servers: LocalServers) -> Captured:
 
 
 def with_source(own: Settings, crm: Captured) -> dict[str, str]:
-    """Variables of the audit database and of a deployment whose only captured source is crm."""
+    """Variables of the audit database and of a deployment whose only source is crm, which is captured."""
     return {
         **variables(own),
+        **{f"PG_{name.upper()}_DB": f"{crm.database}_no_{name}" for name in SOURCE_NAMES},
         "PG_CRM_DB": crm.database,
         "AUDIT_PG_RELAY_USER": own.pg_user,
         "AUDIT_PG_RELAY_PASSWORD": own.pg_password.get_secret_value(),
