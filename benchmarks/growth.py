@@ -1,17 +1,20 @@
-"""How the data work grows: with the size of the factory group, and with the length of its history.
+"""How refreshes grow: with the size of the factory group, and with the length of its history.
 
-Data work is what a refresh of all tables does without Dagster: read, compute, validate and load. Three factory groups
-are generated in databases of their own on the servers of `genims local up`, and dropped afterwards. Two comparisons:
+Three factory groups are generated in databases of their own on the servers of `genims local up`, and dropped
+afterwards. Three comparisons of a refresh of all tables:
 
-* month: the last closed month, for a group and one of `--times` the size;
-* hour: the last closed hour, for a group and the same with twice the history.
+* run: the last closed hour as `dagster job execute` runs it, for a group and the same with twice the history; seconds
+  are the run's from start to end, as Dagster records them;
+* hour: the same without Dagster (data work: read, compute, validate and load);
+* month: the data work of the last closed month, for a group and one of `--times` the size.
 
-Every refresh is a process of its own, whose seconds and peak memory are measured after its imports. CPU seconds are
-those of the process and, meanwhile, of both servers: other work on the machine hardly changes them, other work on these
-servers does. The two groups take turns, so that other work slows both; the first refresh of each is not counted, of
-`--repeat` others the median is. Generating takes most of the time: about 20 minutes in all on two quiet cores.
+Every refresh is a process of its own; seconds and peak memory of data work are measured after its imports. CPU seconds
+are those of the process and, meanwhile, of both servers: other work on the machine hardly changes them, other work on
+these servers does. The two groups take turns, so that other work slows both; the first refresh of each is not counted,
+of `--repeat` others the median is. Days that both histories share hold as many facts in each. Generating takes most of
+the time: about 20 minutes in all on two quiet cores.
 
-    python -m benchmarks.growth [--times 4] [--history 12] [--repeat 3] [--size 1] [--json]
+    python -m benchmarks.growth [--only history|size] [--times 4] [--history 12] [--repeat 3] [--size 1] [--json]
 """
 
 import json
@@ -22,6 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -32,6 +36,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.dagster_run import run_last_closed_hour, run_seconds
 from benchmarks.local_servers import local_settings
 from genims_platform.local import servers
 from genims_platform.local.generate.plan import Plan
@@ -39,6 +44,7 @@ from genims_platform.local.generate.run import generate
 from genims_platform.local.postgres import connect_postgres
 from genims_platform.mysql.connection import identifier
 from genims_platform.mysql.deploy import deploy
+from genims_platform.orchestration.instance import project_instance
 from genims_platform.orchestration.resources import reporting_database, utc_now
 from genims_platform.reporting.periods import Hours, midnight
 from genims_platform.reporting.publish import refresh
@@ -47,17 +53,17 @@ from genims_platform.rolling_window import add_months, window_start
 from genims_platform.settings import SOURCE_NAMES, Settings
 from genims_platform.sources.reader import SourceReader
 
-Kind = Literal["month", "hour"]
+Kind = Literal["run", "hour", "month"]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of data work by the clock and of CPU, peak memory, and source rows read of one refresh."""
+    """Seconds by the clock and of CPU, and peak memory of one refresh; source rows read, of data work only."""
 
     seconds: float
     cpu_seconds: float
     megabytes: float
-    rows_read: int
+    rows_read: int | None
 
 
 @dataclass(frozen=True)
@@ -70,28 +76,42 @@ class Growth:
     times_the_seconds: float
     times_the_cpu_seconds: float
     times_the_memory: float
-    times_the_rows_read: float
+    times_the_rows_read: float | None
+    seconds_of_each: tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def main(
+    only: Annotated[Literal["history", "size"] | None, typer.Option(help="Compare only by this.")] = None,
     times: Annotated[float, typer.Option(help="Size of the larger group, in sizes of the usual one.")] = 4,
     history: Annotated[int, typer.Option(min=2, help="Months of history of the usual group.")] = 12,
     repeat: Annotated[int, typer.Option(min=1, help="Refreshes of each group, of which the median counts.")] = 3,
     size: Annotated[float, typer.Option(help="Scale of the usual group; smaller ones only show that it runs.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure how seconds and memory of the data work grow with size and history."""
+    """Measure how seconds and memory of a refresh grow with size and history."""
     load = round(os.getloadavg()[0], 1)
     now = utc_now().replace(minute=0, second=0, microsecond=0)
+    measured = []
     with closing(_Group("usual", Plan(scale=size, months=history, until=now))) as usual:
-        with closing(_Group("longer", Plan(scale=size, months=2 * history, until=now))) as longer:
-            hour = _compare(f"hour, {2 * history} months of history : {history}", usual, longer, "hour", repeat, now)
-        with closing(_Group("larger", Plan(scale=times * size, months=history, until=now))) as larger:
-            month = _compare(f"closed month, scale {times * size:g} : {size:g}", usual, larger, "month", repeat, now)
+        if only != "size":
+            longer_history = f"{2 * history} months of history : {history}"
+            with closing(_Group("longer", Plan(scale=size, months=2 * history, until=now))) as longer:
+                measured += [
+                    _compare(f"hour, data work, {longer_history}", usual, longer, "hour", repeat, now),
+                    _compare(f"hour, Dagster run, {longer_history}", usual, longer, "run", repeat, now),
+                ]
+        if only != "history":
+            larger_size = f"scale {times * size:g} : {size:g}"
+            with closing(_Group("larger", Plan(scale=times * size, months=history, until=now))) as larger:
+                measured.append(
+                    _compare(f"closed month, data work, {larger_size}", usual, larger, "month", repeat, now)
+                )
     if as_json:
-        print(json.dumps({"load_average_at_start": load, "measured": [asdict(hour), asdict(month)]}, indent=2))
+        print(
+            json.dumps({"load_average_at_start": load, "measured": [asdict(growth) for growth in measured]}, indent=2)
+        )
     else:
-        _print([hour, month], load)
+        _print(measured, load)
 
 
 class _Group:
@@ -120,9 +140,10 @@ class _Group:
 
 
 def _compare(what: str, usual: _Group, larger: _Group, kind: Kind, repeat: int, now: datetime) -> Growth:
+    measure = _dagster_run if kind == "run" else partial(_apart, kind=kind)
     for group in (usual, larger):  # fills caches, and the tables that later refreshes look back at
-        _apart(group.settings, kind, now)
-    turns = [[_apart(group.settings, kind, now) for group in (usual, larger)] for _ in range(repeat)]
+        measure(group.settings, now=now)
+    turns = [(measure(usual.settings, now=now), measure(larger.settings, now=now)) for _ in range(repeat)]
     one, other = (_median(runs) for runs in zip(*turns, strict=True))
     return Growth(
         what,
@@ -131,7 +152,8 @@ def _compare(what: str, usual: _Group, larger: _Group, kind: Kind, repeat: int, 
         other.seconds / one.seconds,
         other.cpu_seconds / one.cpu_seconds,
         other.megabytes / one.megabytes,
-        other.rows_read / one.rows_read,
+        other.rows_read / one.rows_read if one.rows_read and other.rows_read else None,
+        (tuple(one.seconds for one, _ in turns), tuple(other.seconds for _, other in turns)),
     )
 
 
@@ -140,8 +162,19 @@ def _median(runs: Sequence[Measurement]) -> Measurement:
         median(run.seconds for run in runs),
         median(run.cpu_seconds for run in runs),
         median(run.megabytes for run in runs),
-        max(run.rows_read for run in runs),
+        runs[0].rows_read,
     )
+
+
+def _dagster_run(settings: Settings, now: datetime) -> Measurement:
+    databases = {f"PG_{source.upper()}_DB": settings.source_primary(source).database for source in SOURCE_NAMES}
+    machinery = _servers()
+    cpu = _cpu_of(machinery)
+    selected, process = run_last_closed_hour(now, {"MYSQL_REPORTING_DB": settings.mysql_reporting_db, **databases})
+    cpu = _cpu_of(machinery) - cpu + process.cpu_seconds
+    with project_instance() as instance:
+        (record,) = instance.get_run_records(selected)
+    return Measurement(run_seconds(record), cpu, process.peak_bytes / 1e6, None)
 
 
 def _apart(settings: Settings, kind: Kind, now: datetime) -> Measurement:
@@ -157,20 +190,24 @@ def _measure(settings: Settings, kind: Kind, now: datetime) -> Measurement:
     whole = None if kind == "hour" else Hours(midnight(window_start(now.date())), now)
     with closing(reporting_database(settings)) as target, closing(SourceReader(settings)) as sources:
         deploy(target, "reporting", today=now.date())
-        machinery = [psutil.Process(server.pid) for server in servers.status() if server.pid]
-        cpu, started = _cpu_seconds(machinery), time.perf_counter()
+        machinery = _servers()
+        cpu, started = _cpu_of(machinery) + time.process_time(), time.perf_counter()
         for table in reporting_tables().values():
             outcome = refresh(table, hours, sources=sources, target=target, as_of=now, lock_timeout=60, whole=whole)
             if outcome.failures:
                 raise RuntimeError(f"{table.name}: {outcome.failures[0]}")
         seconds = time.perf_counter() - started
-        cpu = _cpu_seconds(machinery) - cpu
+        cpu = _cpu_of(machinery) + time.process_time() - cpu
         return Measurement(seconds, cpu, _peak_kilobytes() / 1e3, sum(sources.rows_read.values()))
 
 
-def _cpu_seconds(machinery: Sequence[psutil.Process]) -> float:
-    """Of this process and of the servers, with those of their processes that have ended."""
-    seconds = time.process_time()
+def _servers() -> list[psutil.Process]:
+    return [psutil.Process(server.pid) for server in servers.status() if server.pid]
+
+
+def _cpu_of(machinery: Sequence[psutil.Process]) -> float:
+    """Seconds of the servers, with those of their processes that have ended."""
+    seconds = 0.0
     for server in machinery:
         times = server.cpu_times()
         seconds += times.user + times.system + times.children_user + times.children_system
@@ -186,10 +223,10 @@ def _peak_kilobytes() -> int:
 
 def _print(measured: list[Growth], load: float) -> None:
     larger = ("larger", "times")
-    names = ("data work of all tables", "s", *larger, "CPU s", *larger, "MB", *larger, "rows read, times")
+    names = ("all tables", "s", *larger, "CPU s", *larger, "MB", *larger, "rows read")
     table = Table(title=f"medians; load average at start: {load}", box=None)
     for position, name in enumerate(names):
-        table.add_column(name, justify="right" if position else "left")
+        table.add_column(name, justify="right" if position else "left", no_wrap=True)
     for growth in measured:
         table.add_row(
             growth.what,
@@ -202,9 +239,9 @@ def _print(measured: list[Growth], load: float) -> None:
             f"{growth.usual.megabytes:.0f}",
             f"{growth.larger.megabytes:.0f}",
             f"{growth.times_the_memory:.2f}",
-            f"{growth.times_the_rows_read:.2f}",
+            f"{growth.times_the_rows_read:.2f}" if growth.times_the_rows_read else "",
         )
-    Console().print(table)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -21,21 +21,22 @@ class CommandFailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall seconds, imports included, and the largest sum of resident bytes over the processes of the tree."""
+    """Wall and CPU seconds, imports included, and the largest sum of resident bytes over the processes of the tree."""
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
-def run_measured(command: Sequence[str]) -> Measured:
-    """Run a command with this project's Dagster instance.
+def run_measured(command: Sequence[str], settings: Mapping[str, str] | None = None) -> Measured:
+    """Run a command with this project's Dagster instance, and with `settings` as environment variables.
 
     Raises:
         CommandFailedError: its exit code is not 0.
     """
-    environment = {**os.environ, "DAGSTER_HOME": str(PROJECT_ROOT)}
+    environment = {**os.environ, "DAGSTER_HOME": str(PROJECT_ROOT), **(settings or {})}
     with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
+        started, cpu_before = time.perf_counter(), _cpu_of_ended_children()
         process = psutil.Popen(command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
         peak = 0
         while True:
@@ -50,7 +51,12 @@ def run_measured(command: Sequence[str]) -> Measured:
             output.seek(max(0, output.tell() - TAIL_BYTES))
             tail = output.read().decode(errors="replace")
             raise CommandFailedError(f"{' '.join(command)} ended with exit code {code}:\n{tail}")
-    return Measured(seconds, peak)
+    return Measured(seconds, _cpu_of_ended_children() - cpu_before, peak)
+
+
+def _cpu_of_ended_children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _resident_bytes(process: psutil.Process) -> int:

@@ -15,13 +15,10 @@ The rest is Dagster's. Peak memory is the largest sum of resident bytes over the
 
 import json
 import os
-import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import attrgetter
-from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
 
 import dagster as dg
 import typer
@@ -29,20 +26,16 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.dagster_run import run_last_closed_hour, run_seconds, script
 from benchmarks.local_servers import engine_versions, local_settings
 from benchmarks.measured_process import Measured, run_measured
-from genims_platform.build import REPORTING_JOB
 from genims_platform.mysql.connection import identifier
 from genims_platform.orchestration.instance import project_instance
 from genims_platform.orchestration.keys import reporting_key
-from genims_platform.orchestration.partitions import key_of
-from genims_platform.orchestration.resources import reporting_database
+from genims_platform.orchestration.resources import reporting_database, utc_now
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.settings import Settings
 from genims_platform.sources.connection import connect
-
-HOUR = timedelta(hours=1)
-MARK = "genims/benchmark"
 
 
 @dataclass(frozen=True)
@@ -88,16 +81,13 @@ def main(
 
 
 def _hourly(settings: Settings, instance: dg.DagsterInstance) -> Figures:
-    now = datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
-    tags = {PARTITION_NAME_TAG: key_of(now - HOUR), MARK: str(uuid4())}
-    command = [_script("dagster"), "job", "execute", "-m", "genims_platform.definitions", "-j", REPORTING_JOB]
-    process = run_measured([*command, "--tags", json.dumps(tags)])
-    return _figures("hourly", settings, instance, dg.RunsFilter(tags={MARK: tags[MARK]}), process)
+    selected, process = run_last_closed_hour(utc_now())
+    return _figures("hourly", settings, instance, selected, process)
 
 
 def _backfill(settings: Settings, instance: dg.DagsterInstance, what: str) -> Figures:
     started = datetime.now(UTC)
-    process = run_measured([_script("genims"), "backfill"])
+    process = run_measured([script("genims"), "backfill"])
     runs = dg.RunsFilter(tags={"genims/kind": "backfill"}, created_after=started)
     return _figures(what, settings, instance, runs, process)
 
@@ -113,7 +103,7 @@ def _figures(
     return Figures(
         what=what,
         wall_seconds=process.seconds,
-        run_seconds=sum((record.end_time or 0) - (record.start_time or 0) for record in records),
+        run_seconds=sum(map(run_seconds, records)),
         data_seconds=data,
         dagster_seconds=rest,
         dagster_to_data=rest / data,
@@ -162,10 +152,6 @@ def _empty_reporting_tables(settings: Settings) -> None:
         for name in reporting_tables():
             cursor.execute(f"TRUNCATE TABLE {identifier(name)}")
     database.close()
-
-
-def _script(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
 
 
 def _print(measured: list[Figures], title: str) -> None:

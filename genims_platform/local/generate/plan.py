@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from genims_platform.local.generate.volumes import FACT_ROWS, REFERENCE_MONTHS
+from genims_platform.local.generate.volumes import FACT_ROWS, REFERENCE_BUSYNESS
 from genims_platform.sources.catalogue import source_table
 
 _WEEKDAY_WEIGHT = np.array([1.0, 1.05, 1.05, 1.02, 0.98, 0.55, 0.0])
@@ -61,16 +61,22 @@ class Plan:
         return pl.date_range(self.start.date(), self.end.date(), "1d", eager=True).alias("day")
 
     @cached_property
-    def day_weights(self) -> np.ndarray:
-        """Share of a year-round fact that falls on each day: season, trend and weekday; adds up to 1."""
+    def busyness(self) -> np.ndarray:
+        """How busy each day is by season, weekday and the growth of the business; about 1 for a working day at `until`.
+
+        Growth counts back from `until`, so that days which a longer history shares with a shorter one are as busy.
+        """
         day_of_year = self.days.dt.ordinal_day().to_numpy()
         weekday = self.days.dt.weekday().to_numpy() - 1
         season = 1 + 0.14 * np.sin(2 * np.pi * (day_of_year - 80) / 365) + 0.05 * np.sin(4 * np.pi * day_of_year / 365)
-        trend = 1 + 0.08 * np.arange(len(self.days)) / 365
-        weights = season * trend * _WEEKDAY_WEIGHT[weekday]
-        if not weights.sum():
-            weights = np.ones(len(weights))
-        return weights / weights.sum()
+        growth = 1.08 ** (-np.arange(len(self.days))[::-1] / 365)
+        return season * growth * _WEEKDAY_WEIGHT[weekday]
+
+    @cached_property
+    def day_weights(self) -> np.ndarray:
+        """Share of a year-round fact that falls on each day; adds up to 1."""
+        total = self.busyness.sum()
+        return self.busyness / total if total else np.full(len(self.days), 1 / len(self.days))
 
     def rng(self, name: str) -> np.random.Generator:
         """Random numbers of their own for everything named, so that the order of generation does not matter."""
@@ -78,10 +84,10 @@ class Plan:
         return np.random.default_rng([self.seed, int.from_bytes(digest, "big")])
 
     def rows(self, reference: str) -> int:
-        """Rows to generate for a table: facts by scale and months, everything else as in the catalogue."""
+        """Rows to generate for a table: facts by scale and busy days, everything else as in the catalogue."""
         if (rows := FACT_ROWS.get(reference)) is None:
             return source_table(reference).rows
-        return max(2, math.ceil(rows * self.scale * self.months / REFERENCE_MONTHS))
+        return max(2, math.ceil(rows * self.scale * float(self.busyness.sum()) / REFERENCE_BUSYNESS))
 
     def working_days(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """`count` days (datetime64[D], ascending) drawn with the weights of the calendar."""

@@ -1,6 +1,7 @@
 """How many rows each fact table holds at scale 1 over 13 months; every other table keeps its catalogue size."""
 
-REFERENCE_MONTHS = 13
+REFERENCE_BUSYNESS = 320
+"""Of 13 whole months and a part of the last, as `Plan.busyness` adds up."""
 
 FACT_ROWS: dict[str, int] = {
     "operational.machine_faults": 3_000,
