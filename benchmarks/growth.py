@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -211,7 +211,9 @@ def _cpu_of(machinery: Sequence[psutil.Process]) -> float:
     for server in machinery:
         times = server.cpu_times()
         seconds += times.user + times.system + times.children_user + times.children_system
-        seconds += sum(sum(child.cpu_times()[:2]) for child in server.children(recursive=True))
+        for child in server.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # ended just now, so that it may be counted next time
+                seconds += sum(child.cpu_times()[:2])
     return seconds
 
 

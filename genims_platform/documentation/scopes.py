@@ -25,6 +25,7 @@ from genims_platform.sources.scope import (
     _Both,  # pyright: ignore[reportPrivateUsage]
     _Either,  # pyright: ignore[reportPrivateUsage]
 )
+from genims_platform.sources.summary import KeyOf
 
 
 def in_words(scope: Scope) -> str:  # noqa: PLR0911, PLR0912 - one line a kind of scope
@@ -54,6 +55,8 @@ def in_words(scope: Scope) -> str:  # noqa: PLR0911, PLR0912 - one line a kind o
             return f"`{start}` to `{end}` touches the window"
         case KeyIn(column, table, key, inner) | KeyFrom(column, table, key, inner):
             return f"`{column}` is the `{key}` of a row of `{table}` with {in_words(inner)}"
+        case KeyOf(column, summary, key):
+            return f"`{column}` is the `{key}` of one of the {summary.description}"
         case Earliest(_, column):
             return f"the smallest `{column}`"
         case Latest(_, column, by, inner):

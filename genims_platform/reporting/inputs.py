@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 
@@ -13,8 +14,8 @@ from genims_platform.mysql.slices import stored_rows
 from genims_platform.reporting.once import Once
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read, SourceReader, lazy_source
-from genims_platform.sources.scope import Between, KeyFrom, LastSnapshot, Span
-from genims_platform.sources.summary import Summary
+from genims_platform.sources.scope import Between, Foreign, LastSnapshot, Span
+from genims_platform.sources.summary import KeyOf, Summary
 
 REPORTING = "reporting"
 """Database name in a `Read` of kept snapshots, such as `reporting.inventory_value_summary`."""
@@ -29,7 +30,8 @@ def input_schema(table: str) -> Mapping[str, pl.DataType]:
 class Inputs:
     """What one computation reads: the live sources and the reporting database beside them.
 
-    Keys that several scopes look up, and statements that several checks ask, are read once, so that they also agree.
+    Keys and summaries that several scopes look up, and statements that several checks ask, are read once, so that they
+    also agree.
     `rows_read` counts the rows of both databases by table.
     """
 
@@ -37,6 +39,7 @@ class Inputs:
         self._sources = sources
         self._target = target
         self._keys: Once[list[str]] = Once()
+        self._texts: Once[bytes] = Once()
         self._results: Once[pl.DataFrame] = Once()
 
     @property
@@ -47,7 +50,7 @@ class Inputs:
     def scan(self, read: Read | Summary, span: Span) -> pl.LazyFrame:
         """Rows of a source, or stored ones of a reporting table: `Between` some days, or the `LastSnapshot`."""
         if isinstance(read, Summary) or read.database != REPORTING:
-            return self._sources.scan(read, span, partial(self._keys_from, span=span))
+            return self._sources.scan(read, span, self)
         contract = contracts("reporting")[read.table.partition(".")[2]]
         if not isinstance(read.scope, Between | LastSnapshot):
             raise TypeError(f"stored rows of {contract.name} are read between days, not by {read.scope}")
@@ -72,9 +75,15 @@ class Inputs:
         read = self._target.read if database == REPORTING else partial(self._sources.query, database)
         return self._results.get((database, statement, repr(parameters)), lambda: read(statement, parameters))
 
-    def _keys_from(self, other: KeyFrom, span: Span) -> list[str]:
-        question = (other.table, other.key, other.scope, span)
-        return self._keys.get(question, lambda: self._sources.keys_from(other, span))
+    def keys_from(self, other: Foreign, span: Span) -> list[str]:
+        """The distinct keys that `other` selects for a span."""
+        if isinstance(other, KeyOf):
+            return other.summary.keys(self.summed_up(other.summary, span), other.key)
+        return self._keys.get((replace(other, column=""), span), lambda: self._sources.keys_from(other, span))
+
+    def summed_up(self, summary: Summary, span: Span) -> bytes:
+        """The rows of a summary as its `text`."""
+        return self._texts.get((summary.table, span), lambda: self._sources.summed_up(summary, span))
 
 
 def _days(span: Span) -> tuple[date, date]:

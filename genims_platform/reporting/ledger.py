@@ -1,16 +1,11 @@
 """Postings of the general ledger in INR."""
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
 import polars as pl
-import sqlglot
-from sqlglot import exp
 
 from genims_platform.reporting.exchange import total_inr, with_inr_rate
 from genims_platform.reporting.periods import Window
-from genims_platform.sources.scope import Scope, Span
 from genims_platform.sources.summary import Summary
 
 _EXACT = pl.Decimal(38, 10)
@@ -67,9 +62,7 @@ def sums_of_accounts(name: str, first: str, last: str, *, by: Literal["day", "mo
     return _sums(
         name,
         f"postings on {accounts} before the end of the window, added up by {by}",
-        f"""l.account_id IN (
-          SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code BETWEEN '{first}' AND '{last}'
-        )""",  # noqa: S608 - account codes that a model names
+        f"l.account_id = ANY ({_account_ids(first, last)})",
         by=by,
     )
 
@@ -104,58 +97,41 @@ def _sums(name: str, words: str, where: str, *keys: str, by: Literal["day", "mon
     )
 
 
-@dataclass(frozen=True)
-class OpenDocuments(Scope):
-    """Entries of documents that are not settled on `account`, or that were posted to in the last `days` days.
+def _account_ids(first: str, last: str) -> str:
+    """SQL of the accounts with codes from `first` to `last`.
 
-    Scope of `financial.journal_entry_headers`. A document is settled while its debits and credits on the account are
-    all known in INR, and equal.
+    An array: with `IN (SELECT ...)` PostgreSQL expects few lines, and looks up the entry of each one.
     """
-
-    account: str
-    days: int
-
-    def predicate(self, span: Span) -> exp.Condition:
-        """`source_document_id IN (SELECT … GROUP BY source_document_id HAVING …)`."""
-        last_day = (span.end - timedelta(microseconds=1)).date()
-        documents = self.documents(f"timestamp '{span.end}'", f"date '{last_day}'")
-        query = exp.Subquery(this=sqlglot.parse_one(documents, read="postgres"))
-        return exp.In(this=exp.column("source_document_id", quoted=True), query=query)
-
-    def documents(self, end: str = "%(end)s", last_day: str = "%(last_day)s") -> str:
-        """SQL that selects the documents, as of an instant and its day."""
-        # An array, since with IN (SELECT ...) PostgreSQL expects few lines and looks up the entry of each one.
-        return f"""
-            SELECT d.source_document_id
-            FROM journal_entry_lines m JOIN journal_entry_headers d ON d.journal_entry_id = m.journal_entry_id
-            WHERE d.posted AND NOT d.reversed AND d.posting_date < {end}
-              AND m.account_id = ANY (
-                ARRAY(SELECT c.account_id FROM chart_of_accounts c WHERE c.account_code = '{self.account}')
-              )
-            GROUP BY d.source_document_id
-            HAVING max(d.posting_date) > {last_day} - {self.days}
-              OR sum(m.functional_debit) IS DISTINCT FROM sum(m.functional_credit)
-              OR count(*) > count(m.functional_debit + m.functional_credit)
-        """  # noqa: S608 - an account code that a model names
+    codes = f"BETWEEN '{first}' AND '{last}'"
+    return f"ARRAY(SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code {codes})"  # noqa: S608 - as above
 
 
-def postings_of(name: str, documents: OpenDocuments) -> Summary:
-    """The summary `name` of all postings of these documents on their account, by `source_document_id` and line.
+def postings_of_open_documents(name: str, account: str, days: int) -> Summary:
+    """The summary `name` of the postings on `account` by `source_document_id` and line, of open documents.
 
-    `summed_postings` converts them, with `source_document_id` among its keys.
+    Those are documents that are not settled, or have a posting in the last `days` days. One is settled while its debits
+    and credits on the account are all known in INR, and equal. `summed_postings` converts the postings, with
+    `source_document_id` among its keys.
     """
+    # Windows need one pass over the ledger, where grouping and looking up the groups' lines needs two.
     return Summary(
         f"financial.{name}",
-        f"postings on `{documents.account}` before the end of the window, of documents that they do not settle, or that"
-        f" have one in the {documents.days} days before it",
+        f"postings on `{account}` before the end of the window, of documents that they do not settle, or that have one"
+        f" in the {days} days before it",
         f"""
-        SELECT h.posting_date AS day, h.source_document_id, l.currency_code, {", ".join(f"l.{a}" for a in _AMOUNTS)}
-        FROM journal_entry_lines l JOIN journal_entry_headers h ON h.journal_entry_id = l.journal_entry_id
-        WHERE h.posted AND NOT h.reversed AND h.posting_date < %(end)s
-          AND l.account_id = ANY (
-            ARRAY(SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code = '{documents.account}')
-          )
-          AND h.source_document_id IN ({documents.documents()})
+        SELECT p.day, p.source_document_id, p.currency_code, {", ".join(f"p.{amount}" for amount in _AMOUNTS)}
+        FROM (
+          SELECT h.posting_date AS day, h.source_document_id, l.currency_code,
+            {", ".join(f"l.{amount}" for amount in _AMOUNTS)},
+            max(h.posting_date) OVER d AS last_day,
+            sum(l.functional_debit) OVER d AS debits, sum(l.functional_credit) OVER d AS credits,
+            count(*) OVER d AS lines, count(l.functional_debit + l.functional_credit) OVER d AS known_lines
+          FROM journal_entry_lines l JOIN journal_entry_headers h ON h.journal_entry_id = l.journal_entry_id
+          WHERE h.posted AND NOT h.reversed AND h.posting_date < %(end)s AND h.source_document_id IS NOT NULL
+            AND l.account_id = ANY ({_account_ids(account, account)})
+          WINDOW d AS (PARTITION BY h.source_document_id)
+        ) p
+        WHERE p.last_day > %(last_day)s - {days} OR p.debits IS DISTINCT FROM p.credits OR p.lines > p.known_lines
         """,  # noqa: S608 - an account code that a model names
         {
             "day": pl.Date(),

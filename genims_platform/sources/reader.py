@@ -20,12 +20,12 @@ from sqlglot import exp
 
 from genims_platform.settings import PostgresServer, Settings
 from genims_platform.sources.catalogue import source_table
-from genims_platform.sources.connection import IdleConnections, Result
+from genims_platform.sources.connection import SESSION_OPTIONS, IdleConnections, Result
 from genims_platform.sources.named_columns import named_columns
 from genims_platform.sources.schema import live_columns
-from genims_platform.sources.scope import Everything, KeyFrom, Scope, Span
+from genims_platform.sources.scope import Everything, Foreign, KeyFrom, Scope, Span
 from genims_platform.sources.small_reads import copied, expected_rows
-from genims_platform.sources.summary import Summary
+from genims_platform.sources.summary import KeyOf, Summary
 
 Parameters = Mapping[str, object]
 
@@ -76,6 +76,18 @@ class Sources(Protocol):
         ...
 
 
+class LookUps(Protocol):
+    """What reading a table may need to find first."""
+
+    def keys_from(self, other: Foreign, span: Span) -> Sequence[str]:
+        """The distinct keys that `other` selects for a span."""
+        ...
+
+    def summed_up(self, summary: Summary, span: Span) -> bytes:
+        """The rows of a summary as its `text`."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Live:
     """What the first connection to a database found: the columns of its tables, and whether it is encrypted."""
@@ -98,25 +110,40 @@ class SourceReader:
         self._connections = IdleConnections(settings.data_sync_timeout)
         self.rows_read: Counter[str] = Counter()
 
-    def scan(
-        self, read: Read | Summary, span: Span, keys: Callable[[KeyFrom], Sequence[str]] | None = None
-    ) -> pl.LazyFrame:
+    def scan(self, read: Read | Summary, span: Span, look_ups: LookUps | None = None) -> pl.LazyFrame:
         """The rows of one table for a span as a LazyFrame that selects only the columns it is asked for, or a summary.
 
-        `keys` looks keys up in other databases, `keys_from` by default.
+        Keys of other databases and summaries come from `look_ups`, from this reader by default.
         """
+        asked: LookUps = look_ups or self
         if isinstance(read, Summary):
-            return lazy_source(read.table, read.schema, lambda columns: self._summed_up(read, span).select(columns))
+            return lazy_source(read.table, read.schema, lambda columns: self._rows(read, asked, span).select(columns))
         schema = source_table(read.table).polars_schema
-        look_up = keys or partial(self.keys_from, span=span)
+        keys = partial(asked.keys_from, span=span)
 
         def fetch(columns: list[str]) -> pl.DataFrame:
-            return self._fetch(Read(read.table, read.scope.resolved(look_up)), span, columns)
+            return self._fetch(Read(read.table, read.scope.resolved(keys)), span, columns)
 
         return lazy_source(read.table, schema, fetch)
 
-    def keys_from(self, other: KeyFrom, span: Span) -> list[str]:
-        """The distinct keys of the rows that `other` selects for a span, ascending. Leaves Polars alone."""
+    def keys_from(self, other: Foreign, span: Span) -> list[str]:
+        """The distinct keys that `other` selects for a span, ascending. Leaves Polars alone."""
+        match other:
+            case KeyOf():
+                return other.summary.keys(self.summed_up(other.summary, span), other.key)
+            case KeyFrom():
+                return self._keys_of_table(other, span)
+            case _:
+                raise TypeError(f"{other} says nowhere to look")
+
+    def summed_up(self, summary: Summary, span: Span) -> bytes:
+        """The rows of a summary as its `text`. Leaves Polars alone."""
+        server = self._settings.source(summary.database)
+        named = {table.partition(".")[2]: columns for table, columns in summary.columns.items()}
+        self._require_columns(summary.database, server, named)
+        return self._use(server, partial(summary.text, span=span), f"summing up {summary.table}")
+
+    def _keys_of_table(self, other: KeyFrom, span: Span) -> list[str]:
         database, _, table = other.table.partition(".")
         key = exp.column(other.key, quoted=True)
         scope = other.scope.resolved(partial(self.keys_from, span=span))
@@ -191,11 +218,12 @@ class SourceReader:
             self.rows_read[read.table] += frame.height
         return frame
 
-    def _summed_up(self, summary: Summary, span: Span) -> pl.DataFrame:
-        server = self._settings.source(summary.database)
-        named = {table.partition(".")[2]: columns for table, columns in summary.columns.items()}
-        self._require_columns(summary.database, server, named)
-        frame = self._use(server, partial(summary.rows, span=span), f"summing up {summary.table}")
+    def _rows(self, summary: Summary, look_ups: LookUps, span: Span) -> pl.DataFrame:
+        try:
+            frame = summary.rows(look_ups.summed_up(summary, span))
+        except pl.exceptions.PolarsError as error:
+            address = self._settings.source(summary.database).address
+            raise SourceReadError(f"{address}: summing up {summary.table} failed: {self._cause(error)}") from None
         with self._lock:
             self.rows_read[summary.table] += frame.height
         return frame
@@ -296,7 +324,7 @@ def lazy_source(
 
 def _address(server: PostgresServer, timeout: int, *, encrypted: bool) -> str:
     # A statement before the query would set the deadline on one of connectorx's connections only.
-    options = quote(f"-c timezone=UTC -c statement_timeout={timeout}s", safe="")
+    options = quote(f"{SESSION_OPTIONS} -c statement_timeout={timeout}s", safe="")
     user, password = quote(server.user, safe=""), quote(server.password, safe="")
     database = quote(server.database, safe="")
     # Only to ask whether a server without TLS offers it, connectorx loads all certificates, which is most of a read.

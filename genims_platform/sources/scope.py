@@ -30,7 +30,7 @@ class Scope(ABC):
     def predicate(self, span: Span) -> exp.Condition:
         """The rows for this span, as an SQL condition."""
 
-    def resolved(self, keys: "Callable[[KeyFrom], Sequence[str]]") -> "Scope":  # noqa: ARG002
+    def resolved(self, keys: "Callable[[Foreign], Sequence[str]]") -> "Scope":  # noqa: ARG002
         """The same rule with every look-up in another database replaced by what `keys` finds there."""
         return self
 
@@ -200,30 +200,36 @@ class KeyIn(Scope):
         )
         return exp.In(this=_column(self.column), query=exp.Subquery(this=keys))
 
-    def resolved(self, keys: "Callable[[KeyFrom], Sequence[str]]") -> Scope:
+    def resolved(self, keys: "Callable[[Foreign], Sequence[str]]") -> Scope:
         """With the look-ups of the inner rule replaced."""
         return KeyIn(self.column, self.table, self.key, self.scope.resolved(keys))
 
 
 @dataclass(frozen=True)
-class KeyFrom(Scope):
-    """Rows whose `column` holds a key of the rows that `scope` selects from `table`, such as `tms.shipments`.
+class Foreign(Scope):
+    """Rows whose `column` holds a key that is found in another database, where SQL cannot look.
 
-    For tables of another database, where SQL cannot look: the reader finds the keys first and passes them as a list.
+    The reader finds the keys first and passes them as a list.
     """
 
     column: str
-    table: str
-    key: str
-    scope: Scope
 
     def predicate(self, span: Span) -> exp.Condition:  # noqa: ARG002
         """Not to be asked before `resolved`."""
-        raise TypeError(f"the keys of {self.table} have to be looked up first")
+        raise TypeError(f"the keys for {self.column} have to be looked up first")
 
-    def resolved(self, keys: "Callable[[KeyFrom], Sequence[str]]") -> Scope:
+    def resolved(self, keys: "Callable[[Foreign], Sequence[str]]") -> Scope:
         """The keys that were found."""
         return _OneOf(self.column, tuple(keys(self)))
+
+
+@dataclass(frozen=True)
+class KeyFrom(Foreign):
+    """Rows whose `column` holds a `key` of the rows that `scope` selects from `table`, such as `tms.shipments`."""
+
+    table: str
+    key: str
+    scope: Scope
 
 
 @dataclass(frozen=True)
@@ -292,7 +298,7 @@ class _Either(Scope):
             return exp.In(this=left.this, query=exp.Subquery(this=keys))
         return exp.or_(left, right)
 
-    def resolved(self, keys: Callable[[KeyFrom], Sequence[str]]) -> Scope:
+    def resolved(self, keys: Callable[[Foreign], Sequence[str]]) -> Scope:
         return _Either(self.left.resolved(keys), self.right.resolved(keys))
 
 
@@ -304,7 +310,7 @@ class _Both(Scope):
     def predicate(self, span: Span) -> exp.Condition:
         return exp.and_(self.left.predicate(span), self.right.predicate(span))
 
-    def resolved(self, keys: Callable[[KeyFrom], Sequence[str]]) -> Scope:
+    def resolved(self, keys: Callable[[Foreign], Sequence[str]]) -> Scope:
         return _Both(self.left.resolved(keys), self.right.resolved(keys))
 
 

@@ -21,12 +21,25 @@ def copied(connection: extensions.connection, statement: str, schema: Mapping[st
     Raises:
         polars.exceptions.PolarsError: a value has no place in its type, such as the date `infinity`.
     """
+    return parsed(copied_text(connection, statement), schema)
+
+
+def copied_text(connection: extensions.connection, statement: str) -> bytes:
+    """The rows of a SELECT as CSV in UTF-8, without a header. Leaves Polars alone."""
     text = BytesIO()
     with connection.cursor() as cursor:
         cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')", text)
-    if not text.tell():
+    return text.getvalue()
+
+
+def parsed(text: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """What `copied_text` returned, as `copied` does.
+
+    Raises:
+        polars.exceptions.PolarsError: as `copied`.
+    """
+    if not text:
         return pl.DataFrame(schema=schema)
-    text.seek(0)
     # Polars reads NULL, an empty text and all types as PostgreSQL writes them, except t and f.
     truths = [name for name, dtype in schema.items() if dtype == pl.Boolean]
     rows = pl.read_csv(text, has_header=False, schema={**schema, **dict.fromkeys(truths, pl.String())})

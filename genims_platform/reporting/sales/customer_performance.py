@@ -10,7 +10,7 @@ from genims_platform.reporting import kpi
 from genims_platform.reporting.accounts import account_of_customer, customers_of_accounts
 from genims_platform.reporting.checks import Checks, Reconciliation, all_of, sql
 from genims_platform.reporting.exchange import total_inr
-from genims_platform.reporting.ledger import OpenDocuments, postings_of, summed_postings, total_posted
+from genims_platform.reporting.ledger import postings_of_open_documents, summed_postings, total_posted
 from genims_platform.reporting.periods import DAY, Window, midnight
 from genims_platform.reporting.sales.order_value_check import totals_in_inr, unconverted
 from genims_platform.reporting.sales.order_values import orders_in_inr
@@ -23,18 +23,18 @@ from genims_platform.reporting.shipments import (
 from genims_platform.reporting.table import reporting_table
 from genims_platform.sources.reader import Read, Sources
 from genims_platform.sources.scope import Between, Earliest, KeyFrom, Latest, Until, YearToDate
+from genims_platform.sources.summary import KeyOf
 
 _QUARTER = DAY * 90
-_RECEIVABLES = "1210"
 _SHIPPED = delivered_in_span(before=_QUARTER)
-_OPEN = OpenDocuments(_RECEIVABLES, _QUARTER.days)
+_OPEN = postings_of_open_documents("open_receivables", "1210", _QUARTER.days)
 _ORDERS = Until("order_date") & (
     YearToDate("order_date")
     | Between("order_date", before=2 * _QUARTER)
     | Earliest("sales_orders", "order_date")
     | Latest("sales_orders", "order_date", "customer_id", Until("order_date"))
     | KeyFrom("sales_order_id", "tms.shipments", "sales_order_id", _SHIPPED)
-    | KeyFrom("sales_order_id", "financial.journal_entry_headers", "source_document_id", _OPEN)
+    | KeyOf("sales_order_id", _OPEN, "source_document_id")
 )
 """All orders of the spans that are compared; else the first of all and the last of each customer, and those that were
 delivered or posted in the last 90 days, or are not paid yet: what is read stays bounded, however long the history."""
@@ -113,7 +113,7 @@ def customer_performance(
         ),
     ],
     surveys: Annotated[pl.LazyFrame, Read("service.survey_responses", Between("responded_at", before=_QUARTER))],
-    receivables: Annotated[pl.LazyFrame, postings_of("open_receivables", _OPEN)],
+    receivables: Annotated[pl.LazyFrame, _OPEN],
     rates: Annotated[pl.LazyFrame, Read("financial.exchange_rates")],
 ) -> pl.LazyFrame:
     """Value, service and risk of a customer; one row a month and customer, and one for others who ordered this year.

@@ -25,11 +25,18 @@ def fresh(shared_stage: Stage) -> Generator[Stage]:
     shared_stage.broken = True  # a trail of others does not go on
 
 
+@pytest.fixture(scope="module")
+def stage_of_file(shared_stage: Stage) -> Stage:
+    """The stage, on which a new trail begins: a trail is checked as a whole, again after each test."""
+    shared_stage.broken = True
+    return shared_stage
+
+
 @pytest.fixture
-def trail(shared_stage: Stage) -> Generator[Stage]:
-    """The stage with the trail of the tests before, ready for a relay; a new one if that is broken."""
-    if shared_stage.broken or not shared_stage.trail:
-        shared_stage.new_trail()
-    yield shared_stage
-    shared_stage.stop_programs()
-    shared_stage.restart_servers()
+def trail(stage_of_file: Stage) -> Generator[Stage]:
+    """The stage with the trail of the file's tests before, ready for a relay; a new one if that is broken."""
+    if stage_of_file.broken or not stage_of_file.trail:
+        stage_of_file.new_trail()
+    yield stage_of_file
+    stage_of_file.stop_programs()
+    stage_of_file.restart_servers()

@@ -56,6 +56,16 @@ def test_commits_that_postgresql_loses_were_never_delivered(trail: Stage) -> Non
     assert undone(verdict) > 0, "nothing was lost, so nothing was proved"
 
 
+def test_applications_do_not_notice_the_relay(trail: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    alone, beside = without_and_with_relay(trail, 6)
+    trail.assert_clean()
+
+    with capsys.disabled():
+        print(f"\nwithout relay: {alone}\nwith relay: {beside}", flush=True)  # noqa: T201
+    assert alone.failed == beside.failed == 0
+    assert min(alone.transactions, beside.transactions) > 10
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_fault(trail: Stage, name: str) -> None:
     survive(trail, [FAULTS[name]], seed=3)
@@ -66,16 +76,6 @@ def test_a_long_fault(trail: Stage, name: str, pytestconfig: pytest.Config) -> N
     if not pytestconfig.getoption("--soak"):
         pytest.skip("takes half a minute; part of --soak")
     survive(trail, [FAULTS[name]], seed=4)
-
-
-def test_applications_do_not_notice_the_relay(trail: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    alone, beside = without_and_with_relay(trail, 6)
-    trail.assert_clean()
-
-    with capsys.disabled():
-        print(f"\nwithout relay: {alone}\nwith relay: {beside}", flush=True)  # noqa: T201
-    assert alone.failed == beside.failed == 0
-    assert min(alone.transactions, beside.transactions) > 10
 
 
 def test_soak(shared_stage: Stage, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,23 +138,6 @@ def test_values_of_every_type_arrive_as_they_are(delivering: Stage) -> None:
     arrives(delivering, "T-2")
 
 
-def test_a_value_of_20_megabytes_arrives_whole(delivering: Stage) -> None:
-    text = "repeat('Straße 🏭 ' || md5('x'), 20 << 20 >> 6) || 'end'"
-    delivering.execute("crm", ACCOUNT, {"id": "B-1"})
-    delivering.execute("crm", f"UPDATE accounts SET description = {text} WHERE account_id = 'B-1'")
-    delivering.execute("crm", "UPDATE accounts SET description = 'short' WHERE account_id = 'B-1'")
-    arrives(delivering, "B-1")
-
-
-def test_a_large_transaction_holds_no_other_source_up(delivering: Stage) -> None:
-    large = threading.Thread(target=delivering.execute, args=("erp", MATERIALS, {"id": "M-", "rows": 15_000}))
-    large.start()
-    large.join()
-    for number in range(4):
-        delivering.execute("crm", ACCOUNT, {"id": f"S-{number}"})
-        arrives(delivering, f"S-{number}")
-
-
 def test_the_relays_account_only_reads_the_queue(delivering: Stage) -> None:
     settings = delivering.settings.audit_relay("crm")
     with closing(connect(settings, autocommit=True)) as connection:
@@ -177,3 +160,20 @@ def test_the_relays_account_only_reads_the_queue(delivering: Stage) -> None:
         ):
             with connection.cursor() as cursor, pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
                 cursor.execute(statement)
+
+
+def test_a_value_of_20_megabytes_arrives_whole(delivering: Stage) -> None:
+    text = "repeat('Straße 🏭 ' || md5('x'), 20 << 20 >> 6) || 'end'"
+    delivering.execute("crm", ACCOUNT, {"id": "B-1"})
+    delivering.execute("crm", f"UPDATE accounts SET description = {text} WHERE account_id = 'B-1'")
+    delivering.execute("crm", "UPDATE accounts SET description = 'short' WHERE account_id = 'B-1'")
+    arrives(delivering, "B-1")
+
+
+def test_a_large_transaction_holds_no_other_source_up(delivering: Stage) -> None:
+    large = threading.Thread(target=delivering.execute, args=("erp", MATERIALS, {"id": "M-", "rows": 15_000}))
+    large.start()
+    large.join()
+    for number in range(4):
+        delivering.execute("crm", ACCOUNT, {"id": f"S-{number}"})
+        arrives(delivering, f"S-{number}")

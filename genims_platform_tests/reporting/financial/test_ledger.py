@@ -9,9 +9,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from genims_platform.reporting.ledger import (
-    OpenDocuments,
     postings,
-    postings_of,
+    postings_of_open_documents,
     summed_postings,
     sums_of_accounts,
     sums_of_year,
@@ -20,8 +19,8 @@ from genims_platform.reporting.ledger import (
 from genims_platform.reporting.periods import DAY, Window
 from genims_platform.settings import Settings
 from genims_platform.sources.reader import Read, SourceDriftError, SourceReader
-from genims_platform.sources.scope import Everything, KeyFrom
-from genims_platform.sources.summary import Summary
+from genims_platform.sources.scope import Everything
+from genims_platform.sources.summary import KeyOf, Summary
 from genims_platform_tests.factory_group import TODAY, UNTIL, copy_row, write
 
 LINES, HEADERS = "financial.journal_entry_lines", "financial.journal_entry_headers"
@@ -29,7 +28,7 @@ ON_CASH = "account_id IN (SELECT account_id FROM chart_of_accounts WHERE account
 ON_RECEIVABLES = "account_id IN (SELECT account_id FROM chart_of_accounts WHERE account_code = '1210')"
 WINDOW = Window(TODAY - DAY, TODAY + DAY, UNTIL)
 CASH = sums_of_accounts("cash_by_day", "1110", "1139", by="day")
-OPEN = OpenDocuments("1210", 9)
+OPEN = postings_of_open_documents("open", "1210", 9)
 KEYS = ("account_id", "cost_center_id")
 
 
@@ -128,10 +127,9 @@ def test_open_documents_are_those_that_moved_or_are_not_settled(sources: SourceR
     settled = pl.col("expense").sum().over(document) == 0
     idle = pl.col("day").max().over(document) <= window.last_day - DAY * 9
     expected = lines.filter(~(settled & idle)).select("day", document, "debit", "credit").collect()
-    summary = postings_of("open", OPEN)
-    found = summed_postings(sources.scan(summary, window.span), rates, document).drop("expense").collect()
+    found = summed_postings(sources.scan(OPEN, window.span), rates, document).drop("expense").collect()
     assert_frame_equal(found.select(expected.columns), expected, check_row_order=False)
     assert 0 < expected.height < lines.select(pl.len()).collect().item()
     assert "PAID" not in expected[document]
-    keys = sources.keys_from(KeyFrom("sales_order_id", HEADERS, document, OPEN), window.span)
+    keys = sources.keys_from(KeyOf("sales_order_id", OPEN, document), window.span)
     assert set(keys) == set(expected[document])
