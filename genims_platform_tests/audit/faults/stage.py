@@ -63,18 +63,25 @@ ROOM = 4 << 30
 class DurablePostgres(Postgres):
     """PostgreSQL that survives a killed machine too, as a source does; small, because it starts often."""
 
+    buffers = "64MB"
+
     def command(self) -> list[str | Path]:
-        return [*super().command(), "-c", "fsync=on", "-c", "shared_buffers=64MB", "-c", "restart_after_crash=on"]
+        options = ("fsync=on", f"shared_buffers={self.buffers}", "restart_after_crash=on")
+        return [*super().command(), *(part for option in options for part in ("-c", option))]
 
 
 class DurableMariaDB(MariaDB):
+    buffers = "128M"
+
     def command(self) -> list[str | Path]:
-        return [*super().command(), "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=128M"]
+        return [*super().command(), f"--innodb-buffer-pool-size={self.buffers}"]
 
 
 class DurableMySQL(MySQL):
+    buffers = "128M"
+
     def command(self) -> list[str | Path]:
-        return [*super().command(), "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=128M"]
+        return [*super().command(), f"--innodb-buffer-pool-size={self.buffers}"]
 
 
 class Program:
@@ -129,7 +136,7 @@ class Stage:
     """Private servers with three captured sources and an audit database; `build` begins a new trail on them."""
 
     def __init__(self, engine: Engine, *, on_disk: bool = False) -> None:
-        """`on_disk`: where a commit costs what it costs, even if there is room in memory."""
+        """`on_disk`: where a commit costs what it costs, and with buffers for a load of hours, as in production."""
         self.root = Path(tempfile.mkdtemp(prefix="genims-fault-", dir=None if on_disk else _place()))
         self.root.chmod(0o711)
         account = server_account()
@@ -138,7 +145,9 @@ class Stage:
         kind = DurableMariaDB if engine == "mariadb" else DurableMySQL
         self.engine: Engine = engine
         self.postgres = DurablePostgres(self.root, self.root / "postgres.log", ports, password, account)
-        self.mysql: PrivateServer = kind(self.root, self.root / f"{engine}.log", ports + 500, password, account)
+        self.mysql = kind(self.root, self.root / f"{engine}.log", ports + 500, password, account)
+        if on_disk:
+            self.postgres.buffers, self.mysql.buffers = "512MB", "2G"
         self.postgres.ensure_running(restart=False)
         self.mysql.ensure_running(restart=False)
         self.secrets = {

@@ -1,4 +1,4 @@
-"""Clocks that cross a year: times never fall, batches stay whole, each year is in its partition."""
+"""Clocks that jump or cross a year: times never fall, batches stay whole, each year is in its partition."""
 
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,9 @@ FALLING = """
     SELECT COUNT(*) FROM audit_sequence_manager b JOIN audit_sequence_manager a ON a.batch_no = b.prev_batch_no
     WHERE b.recorded_at < a.recorded_at
 """
+ALMOST_AN_HOUR = 3_400
+"""Seconds; a relay that is an hour and more apart from its database stops."""
+
 YEARS = "SELECT YEAR(recorded_at), COUNT(*) FROM {} GROUP BY 1 ORDER BY 1"
 
 
@@ -71,6 +74,17 @@ def assert_sound(stage: Stage) -> None:
     """Nothing is wrong in the trail, and no batch is recorded before the one it follows."""
     stage.assert_clean()
     assert stage.audit(FALLING) == [(0,)]
+
+
+def test_each_clock_jumps_alone(timed: Stage, clocks: Clocks) -> None:
+    with attacked(timed, 22, rate=RATE) as run:
+        for clock in (clocks.mysql, clocks.relay, clocks.postgres):
+            for seconds in (ALMOST_AN_HOUR, -ALMOST_AN_HOUR, 0):
+                clock.set_ahead(seconds)
+                run.progress(12)
+        assert run.relay.running
+    assert run.outcomes().keys() == {"ok", "rolled back"}
+    assert_sound(timed)
 
 
 def test_the_last_second_of_a_year(timed: Stage, clocks: Clocks) -> None:
