@@ -2,14 +2,14 @@
 
 The servers are the benchmark's own, with durable settings: PostgreSQL with fsync, MySQL or MariaDB with
 innodb_flush_log_at_trx_commit=1. Three sources are captured (crm, hcm with encrypted personal values, erp). pgbench
-writes at a fixed rate whatever the relay does: each transaction sets the context and updates one row. An event counts
-as arrived when another session sees its batch; that session looks every 10 ms, which is part of the figures. The commit
-is dated by PostgreSQL (track_commit_timestamp), before its own flush to disk.
+writes at a fixed rate whatever the relay does: each transaction sets the context and updates 1 to `--rows` rows. An
+event counts as arrived when another session sees its batch; that session looks every 20 ms, which is part of the
+figures. The commit is dated by PostgreSQL (track_commit_timestamp), before its own flush to disk.
 
 Run:
 
     python -m benchmarks.audit_delivery [--rate 1000 --rate 5000 --rate 60000] [--minutes 5] [--idle 10]
-        [--drain 1000000] [--engine mysql] [--json]
+        [--rows 4] [--drain 1000000] [--engine mysql] [--json]
 
 Rates are events a minute over all sources together; `--idle` counts single events, each 7 s after the one before.
 """
@@ -22,6 +22,8 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any
 
 import mysql.connector
@@ -34,26 +36,14 @@ from rich.table import Table
 from genims_platform.local.postgres import binaries
 from genims_platform_tests.audit.faults.addresses import Addresses, read
 from genims_platform_tests.audit.faults.stage import SOURCES, Program, Stage, stage
-from genims_platform_tests.audit.faults.workload import TARGETS
+from genims_platform_tests.audit.faults.workload import TARGETS, Target
 
 ROWS = 5000
 """Rows of each source that are updated."""
 
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.02
 CATCH_UP_SECONDS = 900
 IDLE_SECONDS = 7
-
-# As an application with a connection pool writes: prepared statements, one round trip for a transaction.
-_TRANSACTION = """
-\\set row random(1, {rows})
-\\set value random(1, 1000000)
-\\startpipeline
-BEGIN;
-SELECT audit.set_context('clerk ' || :client_id, 'clerk', reason => 'BENCH');
-UPDATE {table} SET {number} = :value, {counter} = :value WHERE {key} = 'B-' || :row;
-COMMIT;
-\\endpipeline
-"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +73,9 @@ class Drain:
 def main(
     rate: Annotated[list[int] | None, typer.Option(min=60, help="Events a minute; repeatable.")] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="Minutes of each rate.")] = 5,
+    rows: Annotated[
+        int, typer.Option(min=1, max=100, help="Most rows of a transaction; each size is as frequent.")
+    ] = 4,
     idle: Annotated[int, typer.Option(min=0, help="Single events on an idle system.")] = 10,
     drain: Annotated[int, typer.Option(min=0, help="Events of a backlog; 0: none.")] = 0,
     engine: Annotated[str, typer.Option(help="mariadb or mysql.")] = "mariadb",
@@ -94,7 +87,7 @@ def main(
     with stage(engine, on_disk=True) as made:
         made.new_trail()
         add_rows(made)
-        latencies = list(measure(made, [1000, 5000, 60000] if rate is None else rate, minutes, idle))
+        latencies = list(measure(made, [1000, 5000, 60000] if rate is None else rate, minutes, idle, rows))
         drained = measure_drain(made, drain) if drain else None
         versions = f"PostgreSQL {made.postgres.version()}, {engine} {made.mysql.version()}"
     if as_json:
@@ -115,7 +108,7 @@ def main(
     console.print(f"{versions}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
 
 
-def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int) -> Generator[Latency]:
+def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int, rows: int) -> Generator[Latency]:
     relay = made.relay()
     try:
         wait_for_delivery(made)
@@ -127,7 +120,7 @@ def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int) -> Gen
             yield observer.latency(f"1 event each {IDLE_SECONDS} s")
         for rate in rates:
             with observed(made, relay) as observer:
-                write(made, rate / 60, minutes * 60)
+                write(made, rate / 60, minutes * 60, rows)
             yield observer.latency(f"{rate:,} a minute")
         if not relay.running:
             raise RuntimeError(relay.tail())
@@ -251,19 +244,36 @@ def write_one(made: Stage) -> None:
     made.execute("crm", "UPDATE accounts SET health_score = coalesce(health_score, 0) + 1 WHERE account_id = 'B-1'")
 
 
-def write(made: Stage, per_second: float, seconds: float) -> None:
-    """pgbench on each source at once, at a rate that does not depend on how fast anything is."""
+def transaction(target: Target, rows: int) -> str:
+    """A script of pgbench that updates so many rows in the order of their keys, so that nobody waits for ever.
+
+    As an application with a connection pool does: prepared statements, one round trip for a transaction.
+    """
+    part = ROWS // rows
+    chosen = [f"\\set row{n} random({n * part + 1}, {(n + 1) * part})" for n in range(rows)]
+    updates = [
+        f"UPDATE {target.table} SET {target.number} = :value, {target.counter} = :value "
+        f"WHERE {target.key} = 'B-' || :row{n};"
+        for n in range(rows)
+    ]
+    context = "SELECT audit.set_context('clerk ' || :client_id, 'clerk', reason => 'BENCH');"
+    first, last = "\\set value random(1, 1000000)", "\\endpipeline"
+    return "\n".join([*chosen, first, "\\startpipeline", "BEGIN;", context, *updates, "COMMIT;", last, ""])
+
+
+def write(made: Stage, per_second: float, seconds: float, most_rows: int) -> None:
+    """pgbench on each source at once, at a rate of events that does not depend on how fast anything is."""
     running: list[subprocess.Popen[str]] = []
     server = made.settings.source_primary("crm")
+    sizes = range(1, most_rows + 1)
     for source, target in TARGETS.items():
-        script = made.folder / f"{source}.sql"
-        script.write_text(
-            _TRANSACTION.format(
-                rows=ROWS, table=target.table, number=target.number, counter=target.counter, key=target.key
-            )
-        )
-        command = [binaries() / "pgbench", "-n", "-M", "prepared", "-T", f"{seconds:.0f}", "-f", script]
-        command += ["-R", str(per_second / len(TARGETS)), "-c", "4", "-j", "1"]
+        command: list[str | Path] = [binaries() / "pgbench", "-n", "-M", "prepared", "-T", f"{seconds:.0f}"]
+        for rows in sizes:
+            script = made.folder / f"{source}-{rows}.sql"
+            script.write_text(transaction(target, rows))
+            command += ["-f", script]
+        transactions = per_second / len(TARGETS) / mean(sizes)
+        command += ["-R", str(transactions), "-c", "4", "-j", "1"]
         environment = {
             "PATH": os.environ["PATH"],
             "PGHOST": server.host,

@@ -28,8 +28,11 @@ READY_PARTS = 2
 IDLE_BATCH_SECONDS = 3600
 """A source without events gets an empty batch this often, so that its cursor stays young."""
 
+BACKLOG_EVENTS = 2_000
+"""From this many on, workers are started: that takes seconds of CPU, which a busy moment must not lose."""
+
 WORKER_EVENTS = 250
-"""From this many on, events are prepared by workers; with fewer, the way there and back costs more than it gains."""
+"""From this many on, workers prepare them if there are any; with fewer, the way there and back costs too much."""
 
 _ORDERED_PARTS = 4
 _STORED_BYTES = 4 << 20
@@ -378,7 +381,7 @@ class Feed(threading.Thread):
     def _prepared(self, position: _Position, working: EventRange) -> Prepared:
         """The next part; a backlog is prepared by the workers, some parts ahead."""
         waiting = len(working.keys) - position.offset
-        if not position.ordered and (waiting < WORKER_EVENTS or not self._workers.start()):
+        if not position.ordered and not self._is_for_workers(waiting):
             return self._preparer.prepare(self._order(position, working, position.offset))
         try:
             while not position.ordered or (self._workers.free and len(position.ordered) < _ORDERED_PARTS):
@@ -396,6 +399,11 @@ class Feed(threading.Thread):
             # Not all of it fits into one batch, so the next one begins elsewhere.
             position.cancel()
         return prepared
+
+    def _is_for_workers(self, events: int) -> bool:
+        if events >= BACKLOG_EVENTS:
+            self._workers.start()
+        return events >= WORKER_EVENTS and self._workers.ready
 
     def _order(self, position: _Position, working: EventRange, start: int) -> Order:
         keys = working.keys

@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -45,20 +46,27 @@ _SILENT_SECONDS = 2.0
 _FAILURES_TO_GIVE_UP = 3
 _ALERT_SECONDS = 60
 _JOIN_SECONDS = 3
+_SWITCH_SECONDS = 0.0005
 
 _logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def _rare_collections() -> Generator[None]:
-    """The objects of a part live until it is written, and hold no cycles: looking at them costs, and finds nothing."""
-    before = gc.get_threshold()
+def _for_delivery() -> Generator[None]:
+    """The interpreter as this work needs it: few collections, and threads that take turns quickly.
+
+    The objects of a part live until it is written, and hold no cycles: looking at them costs, and finds nothing. The
+    writer waits for dozens of answers a transaction, and then each time for its turn while others prepare parts.
+    """
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()
-    gc.set_threshold(100_000, *before[1:])
+    gc.set_threshold(100_000, *threshold[1:])
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
         gc.unfreeze()
 
 
@@ -147,7 +155,7 @@ class _Run:
         self, stop: threading.Event, *, seconds: float | None, once: bool, standby: bool, exclusive: bool
     ) -> RelayResult:
         with ExitStack() as stack:
-            stack.enter_context(_rare_collections())
+            stack.enter_context(_for_delivery())
             ledger = stack.enter_context(closing(open_ledger(self._settings, "relay")))
             ledger.check_server()
             self._check_begun(ledger)

@@ -66,13 +66,18 @@ class Workers:
         self._ordered = 0
         self._started = self._closed = False
 
-    def start(self) -> bool:
-        """Start the processes unless that was done, without waiting for them; whether any is ready."""
+    def start(self) -> None:
+        """Start the processes unless that was done, without waiting for them."""
         with self._changed:
             if not self._started:
                 self._started = True
                 for _ in range(self._count):
                     self._threads.submit(self._begin)
+
+    @property
+    def ready(self) -> bool:
+        """Whether any process has started."""
+        with self._changed:
             return self._ready > 0
 
     @property

@@ -44,7 +44,8 @@ def order(trail_of_three: Trail) -> Order:
 @pytest.fixture
 def workers(trail_of_three: Trail) -> Generator[Workers]:
     with closing(Workers(trail_of_three.settings, 1)) as made:
-        wait_until(made.start, PATIENCE, "no worker is ready")
+        made.start()
+        wait_until(lambda: made.ready, PATIENCE, "no worker is ready")
         yield made
 
 
@@ -71,7 +72,7 @@ def test_a_killed_worker_is_replaced(workers: Workers, order: Order) -> None:
     process.kill()
     with pytest.raises(WorkerError, match="ended before"):
         workers.submit(order).result(PATIENCE)
-    wait_until(workers.start, PATIENCE, "no worker takes the place of the killed one")
+    wait_until(lambda: workers.ready, PATIENCE, "no worker takes the place of the killed one")
     assert workers.submit(order).result(PATIENCE) == first
 
 
@@ -86,7 +87,8 @@ import os, pickle, signal, sys, time, psutil
 from genims_platform.audit.relay.worker import Workers
 settings, order = pickle.load(sys.stdin.buffer)
 workers = Workers(settings, 1)
-while not workers.start():
+workers.start()
+while not workers.ready:
     time.sleep(0.05)
 workers.submit(order).result()
 print(psutil.Process().children()[0].pid, flush=True)
