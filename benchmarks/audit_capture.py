@@ -5,17 +5,16 @@ transaction, on pgbench's tables in a database of the benchmark's own, with 1 an
 has the triggers of an audited one. Each pair of runs is repeated and its medians are compared, since a shared machine
 is never quiet; the ratio counts. Also measured: microseconds a row of one UPDATE of all rows.
 
-Run, with `genims local up` done:
+The server is the benchmark's own, on a disk and with fsync, since a commit that costs nothing would make the share of
+capture larger than it is anywhere. Run:
 
     python -m benchmarks.audit_capture [--seconds 60] [--repeat 3] [--clients 1 --clients 8] [--json]
-
-The local server runs without fsync, which makes a commit cheap and so the share of capture larger than elsewhere. The
-database `genims_bench_capture` is dropped at the end; the roles genims_audit_… belong to the server and stay.
 """
 
 import json
 import os
 import re
+import secrets
 import subprocess
 import time
 from collections.abc import Generator
@@ -31,14 +30,16 @@ from psycopg2 import extensions, sql
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.local_servers import engine_versions, local_settings
 from genims_platform.audit.capture.objects import capture_sql
 from genims_platform.audit.capture.tables import live_tables, live_triggers
 from genims_platform.audit.capture.triggers import attach
 from genims_platform.audit.policy import AuditedTable
 from genims_platform.local.postgres import binaries
+from genims_platform.local.process import server_account
+from genims_platform.local.server import USER
 from genims_platform.settings import PostgresServer
 from genims_platform.sources.connection import connect
+from genims_platform_tests.audit.faults.stage import DurablePostgres
 
 DATABASE = "genims_bench_capture"
 KEYS = {"pgbench_accounts": "aid", "pgbench_branches": "bid", "pgbench_tellers": "tid", "pgbench_history": "tid"}
@@ -66,9 +67,8 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Run pgbench with and without capture in turn and print transactions a second and their ratio."""
-    server = replace(local_settings().source_primary("crm"), database=DATABASE)
-    with bench_database(server, scale), TemporaryDirectory() as folder:
-        single = Path(folder) / "single.sql"
+    with durable_postgres() as (server, folder, version), bench_database(server, scale):
+        single = folder / "single.sql"
         single.write_text(SINGLE_ROW)
         results = [
             compare(server, name, number, seconds, repeat, script, scale)
@@ -85,7 +85,7 @@ def main(
     console = Console()
     console.print(shown)
     console.print(f"bulk UPDATE: {bulk['without']:.1f} µs a row without, {bulk['with']:.1f} with capture")
-    console.print(f"{engine_versions()}; {repeat} x {seconds} s, load {os.getloadavg()[0]:.1f} at the end")
+    console.print(f"PostgreSQL {version} with fsync; {repeat} x {seconds} s, load {os.getloadavg()[0]:.1f} at the end")
 
 
 def compare(
@@ -156,6 +156,22 @@ def microseconds_a_row(server: PostgresServer, captured: bool) -> float:
         start = time.perf_counter()
         cursor.execute("UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid <= 100000")
         return (time.perf_counter() - start) * 1e6 / cursor.rowcount
+
+
+@contextmanager
+def durable_postgres() -> Generator[tuple[PostgresServer, Path, str | None]]:
+    """A private server with fsync, a folder, and its version."""
+    with TemporaryDirectory(prefix="genims-capture-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # the account of the server passes through
+        port, password = 20000 + secrets.randbelow(10000), secrets.token_urlsafe(12)
+        server = DurablePostgres(folder, folder / "postgres.log", port, password, server_account())
+        server.buffers = "512MB"
+        server.ensure_running(restart=False)
+        try:
+            yield PostgresServer("127.0.0.1", server.port, USER, password, DATABASE), folder, server.version()
+        finally:
+            server.stop()
 
 
 @contextmanager

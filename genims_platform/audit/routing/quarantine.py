@@ -18,8 +18,9 @@ from genims_platform.audit.routing.values import Json, Number, compact, utc
 
 QUARANTINED = "QUARANTINED"
 _MESSAGE_CHARACTERS = 200
-# What databases quote may be a value, unless it is the name of a column.
-_QUOTED = re.compile(r"(column )?(['\"]).*?\2")
+# What databases quote may be a value, and quotes in it stand as they are. Only what ends a message like this is a name.
+_NAME = re.compile(r"(?:for )?(?:column|constraint|key) '[\w.$]+'(?: at row \d+| is violated)?\.?$", re.IGNORECASE)
+_QUOTE = re.compile(r"['\"]")
 
 
 def quarantine_subject(source: str) -> str:
@@ -74,9 +75,12 @@ def bare_quarantined(source: str, event: Event, message: str, number: int | None
 
 
 def without_values(message: str) -> str:
-    """The beginning of an error message without what it quotes, but for names of columns."""
-    hidden = _QUOTED.sub(lambda found: found[0] if found[1] else "'***'", message)
-    return hidden[:_MESSAGE_CHARACTERS]
+    """The beginning of an error message without what it quotes, but for the column, constraint or key at its end."""
+    name = _NAME.search(message)
+    before = message[: name.start()] if name else message
+    if quote := _QUOTE.search(before):
+        before = f"{before[: quote.start()]}'***'{' ' if name else ''}"
+    return (before + (name[0] if name else ""))[:_MESSAGE_CHARACTERS]
 
 
 def raw_row(event: Event) -> str:

@@ -48,7 +48,21 @@ def test_a_missing_key_is_no_reason_to_store_less() -> None:
         quarantined("hcm", 1, EVENT, keys_of([]), "refused")
 
 
-def test_messages_show_no_values() -> None:
-    message = "Incorrect value: 'Ada' and \"Lovelace\" for column 'first_name' at row 1, not 'Byron'"
-
-    assert without_values(message) == "Incorrect value: '***' and '***' for column 'first_name' at row 1, not '***'"
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Data too long for column 'first_name' at row 1", "Data too long for column 'first_name' at row 1"),
+        ("Check constraint 'ck_amount' is violated.", "Check constraint 'ck_amount' is violated."),
+        ("Duplicate entry 'Ada-1' for key 't.ux_uid'", "Duplicate entry '***' for key 't.ux_uid'"),
+        (
+            "Incorrect value: 'Ada's \"L\"' for column 'name' at row 1",
+            "Incorrect value: '***' for column 'name' at row 1",
+        ),
+        ("Incorrect value: 'Ada' for column `t`.`name` at row 1", "Incorrect value: '***'"),
+        ("Incorrect value: 'a column 'Ada' was here", "Incorrect value: '***'"),
+        ("not closed: 'Ada", "not closed: '***'"),
+        ("nothing quoted", "nothing quoted"),
+    ],
+)
+def test_messages_show_names_but_no_values(message: str, shown: str) -> None:
+    assert without_values(message) == shown
