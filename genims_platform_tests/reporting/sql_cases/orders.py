@@ -43,9 +43,10 @@ def on_time_orders(query: Query) -> Figures:
 
 
 def open_receivables(query: Query) -> Figures:
-    orders = query("erp", "SELECT sales_order_id, customer_id FROM sales_orders")
-    customer_of = {row[0]: row[1] for row in orders}
-    figures: Figures = {}
+    orders = query("erp", f"SELECT sales_order_id, customer_id, order_date < {UNTIL} FROM sales_orders")
+    customer_of = {order: customer for order, customer, _ in orders}
+    # Who has ordered and was not billed yet owes nothing.
+    figures: Figures = {(customer,): 0.0 for _, customer, ordered in orders if ordered}
     for order_id, owed in query(
         "financial",
         f"""
