@@ -53,8 +53,12 @@ def home() -> Path:
 
     Each audit database has 120 tables, indexes, partitions and triggers, and a server waits for the disk at every one
     of them: 10 s instead of 1 s. A server that is killed loses no more in memory than it would on a disk.
+
+    Processes that share the tests have servers of their own: roles belong to a whole server, and capture records what
+    anybody does to them.
     """
-    key = hashlib.sha256(f"{os.getuid()}:{PROJECT_ROOT}".encode()).hexdigest()[:12]
+    process = os.environ.get("PYTEST_XDIST_WORKER", "")
+    key = hashlib.sha256(f"{os.getuid()}:{PROJECT_ROOT}:{process}".encode()).hexdigest()[:12]
     place = MEMORY / f"genims-test-{key}"
     try:
         place.mkdir(mode=0o700, exist_ok=True)
@@ -63,7 +67,7 @@ def home() -> Path:
             return place
     except OSError:
         pass
-    return DISK_HOME
+    return DISK_HOME / process
 
 
 def _has_room() -> bool:
