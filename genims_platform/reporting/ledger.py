@@ -103,7 +103,7 @@ def _account_ids(first: str, last: str) -> str:
     An array: with `IN (SELECT ...)` PostgreSQL expects few lines, and looks up the entry of each one.
     """
     codes = f"BETWEEN '{first}' AND '{last}'"
-    return f"ARRAY(SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code {codes})"  # noqa: S608 - as above
+    return f"ARRAY(SELECT a.account_id FROM chart_of_accounts a WHERE a.account_code {codes})"  # noqa: S608 - account codes that a model names
 
 
 def postings_of_open_documents(name: str, account: str, days: int) -> Summary:
