@@ -339,7 +339,8 @@ class Feed(threading.Thread):
             self._pace.after(found=True)
             return
         with self._changed:
-            self._idle = not self._offered and not self._taken
+            # A new start that was asked for during the look may go back to before it.
+            self._idle = not (self._offered or self._taken or self._overtaken())
         self._ready()
         self._pause(self._pace.after(found=False))
 

@@ -36,7 +36,7 @@ __all__ = ["LeaderExistsError", "NotBegunError", "Relay", "RelayResult", "Report
 REPORT_SECONDS = 1.0
 IDLE_RECORD_SECONDS = 300
 HANDOVER_SECONDS = 60
-"""A run that is over and finds no successor goes on, and says so this often."""
+"""A run that is over and finds no successor goes on for its time again, at least for this long; it says so as often."""
 
 _SUCCESSOR_SECONDS = 1.0
 _TURN_SECONDS = 0.25
@@ -109,7 +109,8 @@ class Relay:
     def run(self, stop: threading.Event, *, seconds: float | None = None, once: bool = False) -> RelayResult:
         """Deliver until `stop` is set, the time is over or, with `once`, nothing is left to deliver.
 
-        Infrastructure that fails is tried again for as long as the run lasts.
+        The time of a standby begins when it takes over. Infrastructure that fails is tried again for as long as the
+        run lasts.
 
         Raises:
             NotBegunError: the audit database has no batch yet.
@@ -256,17 +257,22 @@ class _Run:
     ) -> RelayResult:
         began = time.monotonic()
         end = None if seconds is None else began + seconds
-        drained = leads = False
-        next_warning = began
+        drained = leads = has_led = False
+        next_warning = alone_until = began
         next_report = began + REPORT_SECONDS
         next_record = began + self._settings.etl_audit_interval
         races = 0
         while not stop.is_set():
             if not leads:
-                leads = self._lead(stop, ledger, end)
+                # The one that leads ends because this one waits: its waiting must not end by itself.
+                leads = self._lead(stop, ledger, None if handover else end)
                 if not leads:
                     break
                 races = self._writer.lost_races
+                if handover and seconds is not None and not has_led:
+                    end = time.monotonic() + seconds
+                    alone_until = end + max(seconds, HANDOVER_SECONDS)
+                has_led = True
             self._writer.step(min(_TURN_SECONDS, max(0.0, next_report - time.monotonic())))
             self._watch()
             self._unclassified.record(ledger, self._writer.record)
@@ -280,7 +286,7 @@ class _Run:
             if once and (drained := self._drained()):
                 break
             if end is not None and now >= end:
-                if not handover or self._successor_waits() or now >= began + 2 * (seconds or 0):
+                if not handover or self._successor_waits() or now >= alone_until:
                     break
                 end = now + _SUCCESSOR_SECONDS
                 if now >= next_warning:

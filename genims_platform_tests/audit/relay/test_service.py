@@ -112,14 +112,24 @@ def test_a_standby_takes_over_when_the_leader_ends(trail_of_three: Trail) -> Non
 
 def test_a_run_that_is_over_waits_for_its_successor(trail_of_three: Trail) -> None:
     trail = trail_of_three
-    # It ends without a successor after twice its time.
-    with running(trail, seconds=6, standby=True) as first:
-        time_over = time.monotonic() + 7
+    with running(trail, seconds=2, standby=True) as first:
+        time_over = time.monotonic() + 5
         first.wait_for(lambda: time.monotonic() > time_over or first.ended, "never")
         assert not first.ended
         with running(trail, standby=True) as second:
             first.wait_for(lambda: first.ended, "the first did not end")
             second.wait_for(lambda: any(report.working for report in second.reports), "no successor")
+
+
+def test_the_time_of_a_standby_begins_when_it_takes_over(trail_of_three: Trail) -> None:
+    """One that leads ends because another waits; that one's waiting must not end at the same moment."""
+    trail = trail_of_three
+    with running(trail) as first:
+        first.wait_for(lambda: any(report.working for report in first.reports), "no leader")
+        with running(trail, seconds=1, standby=True) as second:
+            second.wait_for(lambda: len(second.reports) >= 4, "no standby")
+            first.end()
+            second.wait_for(lambda: any(report.working for report in second.reports), "it does not lead")
 
 
 def test_a_second_leader_is_refused_by_name(trail_of_three: Trail) -> None:
