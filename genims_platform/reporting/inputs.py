@@ -15,7 +15,7 @@ from genims_platform.reporting.once import Once
 from genims_platform.sources.catalogue import source_table
 from genims_platform.sources.reader import Parameters, Read, SourceReader, lazy_source
 from genims_platform.sources.scope import Between, Foreign, LastSnapshot, Span
-from genims_platform.sources.summary import KeyOf, Summary
+from genims_platform.sources.summary import Summary
 
 REPORTING = "reporting"
 """Database name in a `Read` of kept snapshots, such as `reporting.inventory_value_summary`."""
@@ -77,9 +77,7 @@ class Inputs:
 
     def keys_from(self, other: Foreign, span: Span) -> list[str]:
         """The distinct keys that `other` selects for a span."""
-        if isinstance(other, KeyOf):
-            return other.summary.keys(self.summed_up(other.summary, span), other.key)
-        return self._keys.get((replace(other, column=""), span), lambda: self._sources.keys_from(other, span))
+        return self._keys.get((replace(other, column=""), span), lambda: self._sources.keys_from(other, span, self))
 
     def summed_up(self, summary: Summary, span: Span) -> bytes:
         """The rows of a summary as its `text`."""

@@ -126,13 +126,17 @@ class SourceReader:
 
         return lazy_source(read.table, schema, fetch)
 
-    def keys_from(self, other: Foreign, span: Span) -> list[str]:
-        """The distinct keys that `other` selects for a span, ascending. Leaves Polars alone."""
+    def keys_from(self, other: Foreign, span: Span, look_ups: LookUps | None = None) -> list[str]:
+        """The distinct keys that `other` selects for a span, ascending. Leaves Polars alone.
+
+        What it needs to find first comes from `look_ups`, from this reader by default.
+        """
+        asked: LookUps = look_ups or self
         match other:
             case KeyOf():
-                return other.summary.keys(self.summed_up(other.summary, span), other.key)
+                return other.summary.keys(asked.summed_up(other.summary, span), other.key)
             case KeyFrom():
-                return self._keys_of_table(other, span)
+                return self._keys_of_table(other, asked, span)
             case _:
                 raise TypeError(f"{other} says nowhere to look")
 
@@ -143,10 +147,10 @@ class SourceReader:
         self._require_columns(summary.database, server, named)
         return self._use(server, partial(summary.text, span=span), f"summing up {summary.table}")
 
-    def _keys_of_table(self, other: KeyFrom, span: Span) -> list[str]:
+    def _keys_of_table(self, other: KeyFrom, look_ups: LookUps, span: Span) -> list[str]:
         database, _, table = other.table.partition(".")
         key = exp.column(other.key, quoted=True)
-        scope = other.scope.resolved(partial(self.keys_from, span=span))
+        scope = other.scope.resolved(partial(look_ups.keys_from, span=span))
         select = (
             exp.select(key)
             .distinct()

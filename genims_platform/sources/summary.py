@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from io import StringIO
@@ -28,7 +28,7 @@ class Summary:
     table: str
     description: str
     statement: str
-    schema: Mapping[str, pl.DataType]
+    schema: Mapping[str, pl.DataType] = field(hash=False)
 
     @property
     def database(self) -> str:
