@@ -1,9 +1,6 @@
 """Connections to one MySQL or MariaDB database: pooled, strict, UTC, in C, with a deadline for every statement."""
 
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,6 +15,7 @@ from sqlalchemy.dialects.mysql.mysqlconnector import MySQLDialect_mysqlconnector
 from sqlalchemy.pool import QueuePool
 
 from genims_platform.mysql.errors import TransientError, connect_error, connection_lost, statement_error
+from genims_platform.mysql.spool import private_folder
 from genims_platform.settings import MySQLServer
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -136,9 +134,7 @@ class Database:
     @cached_property
     def spool(self) -> Path:
         """Folder that only this account can read, gone with this object; the only one whose files may be sent."""
-        folder = tempfile.mkdtemp(prefix="genims-load-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+        return private_folder(self, "load")
 
     def close(self) -> None:
         """Close the idle connections."""

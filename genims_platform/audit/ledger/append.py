@@ -1,9 +1,5 @@
 """Appending batches: one connection, one transaction, and an order of rows that the fences of the database demand."""
 
-import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +29,7 @@ from genims_platform.mysql.contract import contracts
 from genims_platform.mysql.errors import DatabaseUnavailableError
 from genims_platform.mysql.grants import parse_rights
 from genims_platform.mysql.locks import lock_name_in
+from genims_platform.mysql.spool import private_folder
 from genims_platform.settings import AuditRole, MySQLServer, Settings
 
 MAX_ROWS = 1000
@@ -45,7 +42,6 @@ _SESSION = "innodb_lock_wait_timeout = 3, lock_wait_timeout = 3, wait_timeout = 
 _SESSION_MARIADB = "idle_transaction_timeout = 20"
 _RIGHTS = frozenset({"SELECT", "INSERT"})
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-_SPOOL = "genims-ledger-"
 _NO_BATCH = 1 << 62
 
 _HEAD = f"SELECT batch_no, last_sequence, batch_hash, recorded_at FROM {SPINE} ORDER BY batch_no DESC LIMIT 1"  # noqa: S608
@@ -104,8 +100,7 @@ class Ledger:
         self._load = load
         self._allow_administrator = allow_administrator
         self._session: _Session | None = None
-        self._spool = _new_spool()
-        self._finalizer = weakref.finalize(self, shutil.rmtree, self._spool, ignore_errors=True)
+        self._spool = private_folder(self, "ledger", _MEMORY if _MEMORY.is_dir() else None)
 
     def check_server(self) -> None:
         """Make sure that a committed batch survives a power cut and that the database defends itself.
@@ -440,25 +435,6 @@ class _Session:
                 start, size = position, 0
             size += len(row) + 3
         yield rows[start:]
-
-
-def _new_spool() -> Path:
-    """A private folder, in memory where there is such; those that killed processes of this user left are removed."""
-    parent = _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
-    for folder in parent.glob(f"{_SPOOL}*"):
-        process = folder.name.removeprefix(_SPOOL).partition("-")[0]
-        with suppress(OSError, ValueError):
-            if folder.stat().st_uid == os.getuid() and not _is_running(int(process)):
-                shutil.rmtree(folder, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_SPOOL}{os.getpid()}-", dir=parent))
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _command(connection: MySQLConnectionAbstract, statement: bytes) -> tuple[int, int]:

@@ -1,10 +1,6 @@
 """Batches on real servers: what was appended is what is stored, in one chain, whoever else writes."""
 
-import pickle
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -220,18 +216,6 @@ def test_a_server_that_may_lose_commits_is_refused() -> None:
     assert "innodb_flush_log_at_trx_commit is 2" in flush
     (sync,) = may_lose_commits(1, 1, 1000)
     assert "sync_binlog is 1000" in sync
-
-
-def test_folders_of_killed_processes_are_removed(ledger_settings: Settings) -> None:
-    server = ledger_settings.mysql_audit_as("relay")
-    # The child ends without tidying up, as when it is killed.
-    script = "import os, sys, pickle; from genims_platform.audit.ledger.append import Ledger; "
-    script += "made = Ledger(pickle.load(sys.stdin.buffer)); print(made._spool, flush=True); os._exit(9)"
-    child = subprocess.run([sys.executable, "-c", script], input=pickle.dumps(server), capture_output=True, check=False)
-    left = Path(child.stdout.decode().strip())
-    assert left.is_dir()
-    with closing(Ledger(server)):
-        assert not left.exists()
 
 
 def recomputed_root(owner: Database, batch: Batch) -> bytes:
