@@ -36,7 +36,7 @@ __all__ = ["LeaderExistsError", "NotBegunError", "Relay", "RelayResult", "Report
 REPORT_SECONDS = 1.0
 IDLE_RECORD_SECONDS = 300
 HANDOVER_SECONDS = 60
-"""A run that is over and finds no successor goes on for its time again, at least for this long; it says so as often."""
+"""A run that is over and finds no successor goes on for its time once more, and says so this often."""
 
 _SUCCESSOR_SECONDS = 1.0
 _TURN_SECONDS = 0.25
@@ -271,7 +271,7 @@ class _Run:
                 races = self._writer.lost_races
                 if handover and seconds is not None and not has_led:
                     end = time.monotonic() + seconds
-                    alone_until = end + max(seconds, HANDOVER_SECONDS)
+                    alone_until = end + seconds
                 has_led = True
             self._writer.step(min(_TURN_SECONDS, max(0.0, next_report - time.monotonic())))
             self._watch()

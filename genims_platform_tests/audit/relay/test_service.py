@@ -112,8 +112,9 @@ def test_a_standby_takes_over_when_the_leader_ends(trail_of_three: Trail) -> Non
 
 def test_a_run_that_is_over_waits_for_its_successor(trail_of_three: Trail) -> None:
     trail = trail_of_three
-    with running(trail, seconds=2, standby=True) as first:
-        time_over = time.monotonic() + 5
+    # It ends without a successor after twice its time.
+    with running(trail, seconds=6, standby=True) as first:
+        time_over = time.monotonic() + 7
         first.wait_for(lambda: time.monotonic() > time_over or first.ended, "never")
         assert not first.ended
         with running(trail, standby=True) as second:
