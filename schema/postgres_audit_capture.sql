@@ -66,6 +66,13 @@ BEGIN
       EXECUTE format('CREATE TABLE audit.queue_%s PARTITION OF audit.queue FOR VALUES IN (%s)',
                      lpad(s::text, 2, '0'), s);
     END IF;
+    -- Rows neither change nor are deleted, a slot is emptied by TRUNCATE: there is nothing to clean up, and at a high
+    -- rate each partition of the day would be analysed every minute, while events wait for the disk.
+    IF NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(format('audit.queue_%s', lpad(s::text, 2, '0')))
+                   AND reloptions @> ARRAY['autovacuum_enabled=off']) THEN
+      EXECUTE format('ALTER TABLE audit.queue_%s SET (autovacuum_enabled = off, toast.autovacuum_enabled = off)',
+                     lpad(s::text, 2, '0'));
+    END IF;
   END LOOP;
   IF to_regclass('audit.tick') IS NULL THEN
     CREATE TABLE audit.tick (
@@ -116,7 +123,6 @@ CREATE OR REPLACE FUNCTION audit.capture() RETURNS trigger LANGUAGE plpgsql SECU
 DECLARE
   o jsonb;
   n jsonb;
-  k text;
   sec text[];
   ch jsonb;
   cnt bigint;
@@ -135,9 +141,9 @@ BEGIN
             nullif(current_setting('role'), 'none'), current_setting('application_name'));
     RETURN NULL;
   END IF;
-  IF TG_OP <> 'INSERT' THEN o := to_jsonb(OLD); END IF;
-  IF TG_OP <> 'DELETE' THEN n := to_jsonb(NEW); END IF;
-  k := coalesce(n, o) ->> TG_ARGV[1];
+  -- Few expressions: each is prepared anew in every transaction. The image that there is not is NULL.
+  o := to_jsonb(OLD);
+  n := to_jsonb(NEW);
   IF TG_ARGV[2] <> '' THEN
     sec := TG_ARGV[2]::text[];
     SELECT jsonb_agg(c) INTO ch FROM unnest(sec) c WHERE (o -> c) IS DISTINCT FROM (n -> c);
@@ -145,7 +151,7 @@ BEGIN
     n := n - sec;
   END IF;
   INSERT INTO audit.queue (kind, op, schema_name, table_name, class, pk, old, new, ctx, detail, set_role, app_name)
-  VALUES ('ROW', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[0], k, o, n,
+  VALUES ('ROW', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[0], coalesce(n, o) ->> TG_ARGV[1], o, n,
           nullif(current_setting('audit.ctx', true), ''),
           CASE WHEN ch IS NOT NULL THEN jsonb_build_object('secret_changed', ch) END,
           nullif(current_setting('role'), 'none'), current_setting('application_name'));

@@ -26,7 +26,7 @@ _OBJECTS = """
     UNION ALL
     SELECT CASE c.relkind WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'S' THEN 'sequence' ELSE 'table' END,
         'audit.' || c.relname, concat_ws(' ', c.relkind, c.relpersistence, pg_get_userbyid(c.relowner),
-        pg_get_expr(c.relpartbound, c.oid),
+        pg_get_expr(c.relpartbound, c.oid), array_to_string(c.reloptions, ','),
         (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(c.relacl) a),
         (SELECT string_agg(concat_ws(' ', a.attname, a.atttypid::regtype, a.attnotnull), ', ' ORDER BY a.attnum)
          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))

@@ -84,6 +84,17 @@ def test_nothing_precedes_the_first_tick(bare: Captured) -> None:
         assert len(event_keys(connection, 1, tick)) == len(bare.events()) == 4
 
 
+def test_the_queue_is_left_alone_by_autovacuum(mes: Captured) -> None:
+    with mes.superuser() as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit.queue_07 RESET (autovacuum_enabled)")
+
+    done = install(mes.settings, "mes")
+
+    assert [found.name for found in states(done, "changed")] == ["audit.queue_07"]
+    left_alone = "relname ~ '^queue_..$' AND 'autovacuum_enabled=off' = ANY (reloptions)"
+    assert mes.value(f"SELECT count(*) FROM pg_class WHERE {left_alone}") == 32
+
+
 def test_a_dry_run_changes_nothing(bare: Captured) -> None:
     done = install(bare.settings, "mes", dry_run=True)
 
