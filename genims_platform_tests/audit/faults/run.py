@@ -11,8 +11,8 @@ import mysql.connector
 from genims_platform.local.process import wait_until
 from genims_platform_tests.audit.faults.stage import ACCOUNT, Program, Stage
 
-STALL_SECONDS = 240
-"""Long enough for back-off, locks that time out and a machine that is busy 15 times over; then it has stopped."""
+STALL_SECONDS = 120
+"""Long enough for back-off, locks that time out and a machine that is busy 8 times over; then it has stopped."""
 
 
 class Run:
