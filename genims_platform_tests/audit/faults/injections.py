@@ -275,6 +275,7 @@ FAULTS: Mapping[str, Fault] = {
     "requests do not arrive": behind_proxy(mute),
     "answers take 2 s": behind_proxy(slow),
     "transactions that stay open": open_transactions,
+    "one transaction of 5,000 rows": large_transaction(5_000),
     "one transaction of 20,000 rows": large_transaction(20_000),
     "a value of 20 MB": large_value,
 }

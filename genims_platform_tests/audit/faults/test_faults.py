@@ -22,6 +22,7 @@ LONG = (
     "half-open connection",
     "answers do not arrive",
     "requests do not arrive",
+    "one transaction of 20,000 rows",
 )
 
 
