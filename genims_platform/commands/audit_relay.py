@@ -33,7 +33,9 @@ def relay(
         typer.Option("--source", metavar="NAME", help="Only this source; repeatable. Default: all 13."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to deliver.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0, help="End after this time.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="End after this time; that of a standby begins when it takes over.")
+    ] = None,
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another relay works; take over when it ends or fails.")
     ] = False,
