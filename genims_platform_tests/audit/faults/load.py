@@ -77,7 +77,7 @@ def load(stage: Stage, seconds: float, report: Callable[[str], None], rate: int 
     wait_until(lambda: _delivered(stage) >= queued, max(STALL_SECONDS, seconds), f"the rest waits:\n{relay.tail()}")
     if not under_load:
         caught_up, reached = time.monotonic(), _delivered(stage)
-    verdict = stage.check(STALL_SECONDS)
+    verdict = stage.check(STALL_SECONDS, events=queued)
     return Load(
         ended - started,
         queued,

@@ -55,6 +55,9 @@ BACKGROUND = tuple(
 )
 """What of PostgreSQL writes WAL or pages without being asked by a session."""
 
+CHECKED_PER_SECOND = 200
+"""Events that the checker manages at the least, beside everything else."""
+
 MEMORY = Path("/dev/shm")  # noqa: S108
 ROOM = 4 << 30
 """Bytes that the servers' folders may take."""
@@ -305,13 +308,18 @@ class Stage:
         finally:
             program.stop(100)
 
-    def check(self, wait: float = 30, *, histories: bool = True) -> dict[str, Any]:
-        """The checker's verdict over the whole trail; it remembers each head, which must not change later."""
+    def check(self, wait: float = 30, *, histories: bool = True, events: int = 0) -> dict[str, Any]:
+        """The checker's verdict over the whole trail of so many events; it remembers each head, which must not change."""
         paths = [path for path in self.histories if path.exists()] if histories else []
         command = self.python("checker", self.addresses, "--wait", str(wait), "--heads", self.folder / "heads.json")
         command += [part for path in paths for part in ("--history", path)]
         done = subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, check=False, timeout=wait + 900
+            command,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=wait + 900 + events / CHECKED_PER_SECOND,
         )
         if not done.stdout:
             raise RuntimeError(done.stderr)
