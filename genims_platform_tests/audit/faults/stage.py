@@ -309,7 +309,7 @@ class Stage:
             program.stop(100)
 
     def check(self, wait: float = 30, *, histories: bool = True, events: int = 0) -> dict[str, Any]:
-        """The checker's verdict over the whole trail of so many events; it remembers each head, which must not change."""
+        """The verdict over the whole trail (so many events); the checker remembers heads, which must not change."""
         paths = [path for path in self.histories if path.exists()] if histories else []
         command = self.python("checker", self.addresses, "--wait", str(wait), "--heads", self.folder / "heads.json")
         command += [part for path in paths for part in ("--history", path)]
