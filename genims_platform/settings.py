@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     mysql_audit_charset: str = "utf8mb4"
     mysql_audit_timeout: Seconds = 30
     mysql_audit_ssl_ca: Path | None = None
+    mysql_audit_replica_host: str | None = None
+    mysql_audit_replica_port: Port | None = None
     mysql_audit_relay_user: str = "genims_audit_relay"
     mysql_audit_relay_password: SecretStr = SecretStr("")
     mysql_audit_writer_user: str = "genims_audit_writer"
@@ -308,6 +310,13 @@ class Settings(BaseSettings):
             user=str(getattr(self, f"mysql_audit_{role}_user")),
             password=password.get_secret_value(),
         )
+
+    def mysql_audit_replica_as(self, role: AuditRole) -> MySQLServer | None:
+        """The replica of the audit database, if there is one; it has the accounts of the primary."""
+        if self.mysql_audit_replica_host is None:
+            return None
+        primary = self.mysql_audit_as(role)
+        return replace(primary, host=self.mysql_audit_replica_host, port=self.mysql_audit_replica_port or primary.port)
 
     def source_database(self, name: str) -> str:
         """Database name that this deployment uses for the source with this short name (`mes` → `genims_mes_db`)."""

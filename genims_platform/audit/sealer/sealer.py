@@ -1,6 +1,7 @@
 """The sealer: computes what was stored again, signs it, keeps the checkpoint outside MySQL, then records it there."""
 
 import hashlib
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -8,10 +9,11 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from genims_platform.audit.ledger.append import open_ledger
+from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.ledger.batch import Head
 from genims_platform.audit.ledger.control import CONTROL, Appender, Fact, instance
 from genims_platform.audit.ledger.entries import Columns
+from genims_platform.audit.ledger.errors import AuditUnavailableError
 from genims_platform.audit.sealer.checkpoint import Checkpoint, Statement
 from genims_platform.audit.sealer.errors import (
     CheckpointDamagedError,
@@ -41,7 +43,8 @@ OPERATION = "CHECKPOINT"
 _NEWEST_COPY = f"SELECT MAX(checkpoint_no) FROM {TABLE}"  # noqa: S608
 # What the sealer itself recorded is no reason for the next checkpoint, or there would never be a last one.
 _MOVED = (
-    f"SELECT 1 FROM {SPINE} s WHERE s.batch_no > %s AND NOT (s.source_db = %s AND s.event_count = 1 AND EXISTS ("  # noqa: S608
+    f"SELECT 1 FROM {SPINE} s WHERE s.batch_no > %s AND s.batch_no <= %s "  # noqa: S608
+    "AND NOT (s.source_db = %s AND s.event_count = 1 AND EXISTS ("
     f"SELECT 1 FROM {LEDGER} l WHERE l.audit_sequence = s.first_sequence AND l.operation_type = %s)) LIMIT 1"
 )
 _REFUSALS = (
@@ -49,6 +52,8 @@ _REFUSALS = (
     "AND description = %s LIMIT 1"
 )
 _DESCRIPTION = 1000
+
+_logger = logging.getLogger(__name__)
 
 
 class Sealer:
@@ -69,13 +74,20 @@ class Sealer:
             self._witness = checkpoint_place("AUDIT_WITNESS_URI", settings.audit_witness_uri)
         self._ledger = open_ledger(settings, "writer")
         self._appender = Appender(self._ledger)
+        replica = settings.mysql_audit_replica_as("writer")
+        self._replica = None if replica is None else Ledger(replica)
 
     def close(self) -> None:
-        """Close the connection to the audit database."""
+        """Close the connections to the audit database and its replica."""
         self._ledger.close()
+        if self._replica is not None:
+            self._replica.close()
 
     def seal_once(self) -> Checkpoint | None:
         """Sign the newest batch, if anything happened since the last checkpoint; mends what a crash left undone.
+
+        With a replica it is the newest batch that the replica has too: otherwise what is signed could be gone once the
+        replica takes over.
 
         Returns:
             The new checkpoint; None if nothing happened, or another sealer is at work.
@@ -85,7 +97,7 @@ class Sealer:
             CheckpointDamagedError: the places of checkpoints or their copies do not go together.
             SigningKeyError: another key has to sign the next checkpoint.
             CheckpointStoreUnavailableError: a place cannot be reached now.
-            AuditUnavailableError: the audit database cannot be reached now.
+            AuditUnavailableError: the audit database or its replica cannot be reached now.
             HaltError: the trail has not begun, or the database refuses what it must accept.
         """
         try:
@@ -115,7 +127,8 @@ class Sealer:
             key = read_signing_key(successor) if successor.exists() else new_signing_key(successor)
             add_public_key(public_keys, key.public)
             made = self._seal(key.public)
-            assert made is not None  # noqa: S101 - a rotation is reason enough
+            if made is None:
+                raise AuditUnavailableError("the replica of the audit database holds no batch yet; try again")
             self._adopt(file)
             return made
 
@@ -151,9 +164,8 @@ class Sealer:
         self._catch_up(trail, newest)
         base = newest_that_counts(self._ledger, self._worm, newest)
         sealed = self._known(base)
-        head = self._ledger.head()
-        assert head is not None  # noqa: S101 - it begins with a genesis
-        if new_key is None and not self._moved(base):
+        head = self._signable(base)
+        if head is None or (new_key is None and not self._moved(base, head)):
             return None
         try:
             recompute(self._ledger, sealed, head.batch_no)
@@ -276,14 +288,30 @@ class Sealer:
         said = newest.statement
         return Sealed(self._covered(newest), dict(said.cursors), Counter(said.table_rows))
 
-    def _moved(self, newest: Checkpoint | None) -> bool:
+    def _signable(self, newest: Checkpoint | None) -> Head | None:
+        """The newest batch that the replica has too, if there is one; never one before `newest`."""
+        head = self._ledger.head()
+        if head is None or self._replica is None:
+            return head
+        there = self._replica.head()
+        if newest is not None and (there is None or there.batch_no < newest.statement.batch_no):
+            said = newest.statement
+            there = Head(said.batch_no, said.last_sequence, said.batch_hash, said.recorded_at)
+        behind = head.batch_no - there.batch_no if there else head.batch_no + 1
+        if behind <= 0:
+            return head
+        _logger.warning("the replica lacks %s batches, which are signed when it has them", behind)
+        return there
+
+    def _moved(self, newest: Checkpoint | None, head: Head) -> bool:
         covered = newest.statement.batch_no if newest else -1
-        return bool(self._ledger.query(_MOVED, (covered, CONTROL, OPERATION)))
+        return bool(self._ledger.query(_MOVED, (covered, head.batch_no, CONTROL, OPERATION)))
 
     def _check_head(self, sealed: Sealed, head: Head) -> None:
         spine = sealed.spine or {}
         if spine.get("batch_hash") != head.batch_hash:
-            raise SealRefusedError(head.batch_no, head.last_sequence, "it changed while it was computed")
+            why = "it changed while it was computed" if self._replica is None else "the replica holds another one"
+            raise SealRefusedError(head.batch_no, head.last_sequence, why)
 
     def _record(self, checkpoint: Checkpoint) -> None:
         said = checkpoint.statement

@@ -80,28 +80,29 @@ def again(server: PrivateServer) -> None:
 class Operator:
     """An account of the audit database's server that may change its settings; for tests, nobody has one in use."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, password: str | None = None) -> None:
         self._stage = stage
-        self._password = secrets.token_urlsafe(12)
+        self.password = password or secrets.token_urlsafe(12)
 
     @property
     def statements(self) -> str:
         name = f"'{OPERATOR}'@'127.0.0.1'"
         return (
             f"CREATE USER IF NOT EXISTS {name};\n"
-            f"ALTER USER {name} IDENTIFIED BY '{self._password}';\n"
+            f"ALTER USER {name} IDENTIFIED BY '{self.password}';\n"
             f"GRANT ALL PRIVILEGES ON *.* TO {name} WITH GRANT OPTION;\n"
         )
 
-    def connect(self) -> None:
+    def connect(self, port: int | None = None) -> None:
         """Open its connection, which it keeps: when all are taken, there would be none for it."""
         self._connection = mysql.connector.connect(
             host="127.0.0.1",
-            port=self._stage.mysql.port,
+            port=port or self._stage.mysql.port,
             user=OPERATOR,
-            password=self._password,
+            password=self.password,
             collation=COLLATION,
             connection_timeout=5,
+            autocommit=True,
         )
 
     def close(self) -> None:

@@ -75,16 +75,18 @@ class DurablePostgres(Postgres):
 
 class DurableMariaDB(MariaDB):
     buffers = "128M"
+    replication: Sequence[str] = ()
 
     def command(self) -> list[str | Path]:
-        return [*super().command(), f"--innodb-buffer-pool-size={self.buffers}"]
+        return [*super().command(), f"--innodb-buffer-pool-size={self.buffers}", *self.replication]
 
 
 class DurableMySQL(MySQL):
     buffers = "128M"
+    replication: Sequence[str] = ()
 
     def command(self) -> list[str | Path]:
-        return [*super().command(), f"--innodb-buffer-pool-size={self.buffers}"]
+        return [*super().command(), f"--innodb-buffer-pool-size={self.buffers}", *self.replication]
 
 
 class Program:

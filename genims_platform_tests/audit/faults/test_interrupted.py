@@ -11,21 +11,17 @@ import pytest
 from genims_platform.audit.capture.check import check
 from genims_platform.audit.capture.install import install
 from genims_platform.audit.capture.uninstall import uninstall
-from genims_platform.audit.ledger.append import open_ledger
-from genims_platform.audit.ledger.control import instance
 from genims_platform.audit.policy import audit_policy
 from genims_platform.audit.sealer.errors import CheckpointStoreUnavailableError
-from genims_platform.audit.sealer.sealer import Sealer
-from genims_platform.audit.sealer.signing import add_public_key, new_signing_key
-from genims_platform.audit.sealer.worm import CheckpointFolder
 from genims_platform.local.mysql import connect_mysql
 from genims_platform.local.process import wait_until
 from genims_platform.settings import Settings, load_settings
 from genims_platform.sources import schema
 from genims_platform.sources.connection import connect
 from genims_platform_tests.audit.faults.altered import Disk, needs_root
+from genims_platform_tests.audit.faults.checkpoints import Checkpoints
 from genims_platform_tests.audit.faults.run import STALL_SECONDS
-from genims_platform_tests.audit.faults.stage import Program, Stage
+from genims_platform_tests.audit.faults.stage import Stage
 
 pytestmark = pytest.mark.fault
 
@@ -34,7 +30,6 @@ TABLE = "labor_transactions"
 TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_audit_%' AND tgenabled = 'A'"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-COPIES = "SELECT checkpoint_no FROM audit_integrity_checkpoints WHERE checkpoint_no IS NOT NULL ORDER BY 1"
 
 
 class Source:
@@ -120,44 +115,6 @@ def test_capture_is_there_or_not_whenever_work_on_it_is_killed(source: Source) -
     assert uninstall(source.settings, SOURCE).changed
     assert not uninstall(source.settings, SOURCE).changed
     assert source.value(TRIGGERS) == 0
-
-
-class Checkpoints:
-    """A sealer of the stage's trail."""
-
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self.stage = stage
-        self.worm = folder / "worm"
-        self.worm.mkdir()
-        self.variables = {
-            "AUDIT_WORM_URI": self.worm.as_uri(),
-            "AUDIT_SIGNING_KEY_FILE": str(folder / "signing-key"),
-            "AUDIT_PUBLIC_KEYS_FILE": str(folder / "public-keys"),
-        }
-        key = new_signing_key(folder / "signing-key")
-        add_public_key(folder / "public-keys", key.public)
-
-    @property
-    def sealer(self) -> Sealer:
-        values = {**self.stage.values, **self.variables}
-        return Sealer(load_settings({name.lower(): value for name, value in values.items()}))
-
-    def numbers(self) -> list[int]:
-        """Of the checkpoints in their place."""
-        with closing(open_ledger(self.stage.settings, "writer")) as ledger:
-            kept = CheckpointFolder(self.worm).since(instance(ledger), 0)
-            return [checkpoint.statement.checkpoint_no for checkpoint in kept]
-
-    def copies(self) -> list[int]:
-        return [number for (number,) in self.stage.audit(COPIES)]
-
-    def command(self, *arguments: str) -> Program:
-        return self.stage.genims("audit", *arguments, **self.variables)
-
-    def happens(self) -> None:
-        """Something to be signed."""
-        program = self.stage.relay("--once")
-        assert program.wait(STALL_SECONDS) == 0, program.tail()
 
 
 @pytest.fixture
