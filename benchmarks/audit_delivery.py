@@ -3,7 +3,7 @@
 The servers are the benchmark's own, with durable settings: PostgreSQL with fsync, MySQL or MariaDB with
 innodb_flush_log_at_trx_commit=1. Three sources are captured (crm, hcm with encrypted personal values, erp). pgbench
 writes at a fixed rate whatever the relay does: each transaction sets the context and updates 1 to `--rows` rows. An
-event counts as arrived when another session sees its batch; that session looks every 20 ms, which is part of the
+event counts as arrived when another session sees its batch; that session looks every 50 ms, which is part of the
 figures. The commit is dated by PostgreSQL (track_commit_timestamp), before its own flush to disk.
 
 Run:
@@ -41,7 +41,7 @@ from genims_platform_tests.audit.faults.workload import TARGETS, Target
 ROWS = 5000
 """Rows of each source that are updated."""
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.05
 CATCH_UP_SECONDS = 900
 IDLE_SECONDS = 7
 
