@@ -256,23 +256,22 @@ class _Run:
         self, stop: threading.Event, ledger: Ledger, *, seconds: float | None, once: bool, handover: bool
     ) -> RelayResult:
         began = time.monotonic()
-        end = None if seconds is None else began + seconds
-        drained = leads = has_led = False
+        # The one that leads ends because another waits: that one's waiting must not end by itself.
+        end = None if seconds is None or handover else began + seconds
+        drained = leads = False
         next_warning = alone_until = began
         next_report = began + REPORT_SECONDS
         next_record = began + self._settings.etl_audit_interval
         races = 0
         while not stop.is_set():
             if not leads:
-                # The one that leads ends because this one waits: its waiting must not end by itself.
                 leads = self._lead(stop, ledger, None if handover else end)
                 if not leads:
                     break
                 races = self._writer.lost_races
-                if handover and seconds is not None and not has_led:
+                if end is None and seconds is not None:
                     end = time.monotonic() + seconds
                     alone_until = end + seconds
-                has_led = True
             self._writer.step(min(_TURN_SECONDS, max(0.0, next_report - time.monotonic())))
             self._watch()
             self._unclassified.record(ledger, self._writer.record)
