@@ -253,12 +253,16 @@ CREATE OR REPLACE FUNCTION audit.set_context(
   user_id text DEFAULT NULL, role_name text DEFAULT NULL, session_id text DEFAULT NULL, ip text DEFAULT NULL,
   application text DEFAULT NULL, reason text DEFAULT NULL, approval text DEFAULT NULL, request text DEFAULT NULL,
   is_local boolean DEFAULT true
-) RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $f$
+) RETURNS void LANGUAGE plpgsql AS $f$
 -- Says who acts and why, for the rest of the transaction (or of the session, where connections are not pooled).
-SELECT set_config('audit.ctx', jsonb_strip_nulls(jsonb_build_object('user', user_id, 'role', role_name, 'session',
-  session_id, 'ip', ip, 'app', application, 'reason', reason, 'approval', approval, 'request', request))::text,
-  is_local);
-$f$;
+-- An assignment in PL/pgSQL is prepared once a session, a body in SQL at each call; names need no search_path.
+DECLARE
+  stored text;
+BEGIN
+  stored := pg_catalog.set_config('audit.ctx', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+    'user', user_id, 'role', role_name, 'session', session_id, 'ip', ip, 'app', application, 'reason', reason,
+    'approval', approval, 'request', request))::pg_catalog.text, is_local);
+END $f$;
 
 CREATE OR REPLACE FUNCTION audit.begin_bulk(reference text, reason text DEFAULT NULL, approval text DEFAULT NULL)
   RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $f$
