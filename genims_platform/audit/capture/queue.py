@@ -34,14 +34,38 @@ KEYS = """
     FROM e ORDER BY m, event_id
 """
 
-EVENTS = """
-    SELECT slot, event_id, xid::text, occurred_at, kind, op, schema_name, table_name, class, pk, old::text, new::text,
-        ctx, detail::text, db_user, set_role, host(client_addr), app_name, pid,
-        sha256(convert_to(jsonb_build_array(event_id, xid::text,
-            (extract(epoch FROM occurred_at) * 1000000)::bigint, kind, op, schema_name, table_name, class, pk, old, new,
-            ctx, detail, db_user, set_role, host(client_addr), app_name, pid, nonce)::text, 'UTF8'))
-    FROM audit.queue WHERE slot = ANY (%(slots)s::smallint[]) AND event_id = ANY (%(ids)s)
-"""
+# The fields of an event as JSON, in the order of its digest. What is digested is the text of the JSON array of them;
+# joining texts gives the same bytes as building the array of images that are JSON themselves, at a third of the cost.
+_DIGESTED = (
+    "event_id",
+    "to_json(xid)",
+    "(extract(epoch FROM occurred_at) * 1000000)::bigint",
+    *(f"to_json({name})" for name in ("kind", "op", "schema_name", "table_name", "class", "pk")),
+    "old",
+    "new",
+    "to_json(ctx)",
+    "detail",
+    *(f"to_json({name})" for name in ("db_user", "set_role", "client_addr", "app_name")),
+    "pid",
+    "to_json(nonce)",
+)
+_DIGEST = ", ".join(f"coalesce({field}::text, 'null')" for field in _DIGESTED)
+
+# One look-up by the whole key for each event. OFFSET 0 keeps the planner from any other way: what it knows of a slot
+# may be from before the day that filled it, and a plan that suits an empty slot reads all of it for each part.
+EVENTS = f"""
+    SELECT slot, event_id, xid, occurred_at, kind, op, schema_name, table_name, class, pk, old, new, ctx, detail,
+        db_user, set_role, client_addr, app_name, pid,
+        sha256(convert_to('[' || concat_ws(', ', {_DIGEST}) || ']', 'UTF8'))
+    FROM (
+        SELECT slot, q.event_id, xid::text, occurred_at, kind, op, schema_name, table_name, class, pk, old::text,
+            new::text, ctx, detail::text, db_user, set_role, host(client_addr) AS client_addr, app_name, pid, nonce
+        FROM unnest(%(ids)s::bigint[]) wanted (event_id) CROSS JOIN LATERAL (
+            SELECT * FROM audit.queue
+            WHERE slot = %(slot)s::smallint AND event_id = wanted.event_id OFFSET 0
+        ) q OFFSET 0
+    ) e
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +127,20 @@ def read_events(connection: extensions.connection, keys: Sequence[EventKey]) -> 
     Raises:
         LookupError: the queue no longer holds one of them.
     """
+    rows: list[tuple[Any, ...]] = []
     with connection.cursor() as cursor:
-        cursor.execute(EVENTS, {"slots": sorted({k.slot for k in keys}), "ids": [k.event_id for k in keys]})
-        return in_order(cursor.fetchall(), keys)
+        for slot, ids in by_slot(keys).items():
+            cursor.execute(EVENTS, {"slot": slot, "ids": ids})
+            rows += cursor.fetchall()
+    return in_order(rows, keys)
+
+
+def by_slot(keys: Iterable[EventKey]) -> dict[int, list[int]]:
+    """Slot → the numbers of its events, as `EVENTS` wants them; nearly always there is only one slot."""
+    found: dict[int, list[int]] = {}
+    for key in keys:
+        found.setdefault(key.slot, []).append(key.event_id)
+    return found
 
 
 def in_order(rows: Iterable[tuple[Any, ...]], keys: Sequence[EventKey]) -> list[Event]:

@@ -28,7 +28,7 @@ SETTLED_SECONDS = 5
 """Younger batches are left to the next comparison."""
 
 EVENTS_AT_ONCE = 10_000
-_SLOTS = list(range(32))
+_SLOTS = range(32)
 _ROOTS = """
     SELECT leaf.relname, root.relname FROM pg_class leaf JOIN pg_class root ON root.oid = pg_partition_root(leaf.oid)
     WHERE leaf.relispartition AND leaf.relkind = 'r' AND leaf.relnamespace <> 'audit'::regnamespace
@@ -253,9 +253,12 @@ def partitions(queue: extensions.connection) -> dict[str, str]:
 
 def queued_events(queue: extensions.connection, numbers: Sequence[int]) -> list[Event]:
     """Those of these events that the queue still holds."""
+    found: list[Event] = []
     with queue.cursor() as cursor:
-        cursor.execute(EVENTS, {"slots": _SLOTS, "ids": list(numbers)})
-        return [event_of(row) for row in cursor.fetchall()]
+        for slot in _SLOTS:
+            cursor.execute(EVENTS, {"slot": slot, "ids": list(numbers)})
+            found += map(event_of, cursor.fetchall())
+    return found
 
 
 def _queued_totals(queue: extensions.connection, place: DeliveredRange) -> Totals | None:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
-from genims_platform.audit.capture.queue import EVENTS, KEYS, Event, EventKey, in_order, make_tick
+from genims_platform.audit.capture.queue import EVENTS, KEYS, Event, EventKey, by_slot, in_order, make_tick
 from genims_platform.audit.capture.tables import live_tables
 from genims_platform.audit.capture.unclassified import unclassified
 from genims_platform.audit.policy import audit_policy
@@ -24,8 +24,6 @@ _FETCHED_KEYS = 20_000
 
 _LONGEST_STATEMENT_SECONDS = 300
 _GENERIC_PLANS = "SET plan_cache_mode = force_generic_plan"  # planning 32 partitions anew costs more than reading them
-_KEY_STATEMENT = f"{KEYS % {'after': '$1', 'upto': '$2'}} LIMIT {_FETCHED_KEYS + 1}"
-_EVENT_STATEMENT = EVENTS % {"slots": "$1", "ids": "$2"}
 
 # A partition's events belong to the table that the policy knows.
 _TABLES = """
@@ -33,9 +31,14 @@ _TABLES = """
     LEFT JOIN pg_class root ON root.oid = pg_partition_root(t.oid) AND t.relispartition
     WHERE t.relkind IN ('r', 'p') AND space.nspname NOT IN ('audit', 'pg_catalog', 'information_schema')
 """
-_COMMITTED = """
-    SELECT x, extract(epoch FROM pg_xact_commit_timestamp(x::xid8::xid))::float8 FROM unnest(%s::text[]) x
-"""
+_PREPARED = {
+    "genims_keys (bigint, bigint)": f"{KEYS % {'after': '$1', 'upto': '$2'}} LIMIT {_FETCHED_KEYS + 1}",
+    "genims_events (smallint, bigint[])": EVENTS % {"slot": "$1", "ids": "$2"},
+    "genims_ticks (bigint[])": "SELECT tick_id, token::text FROM audit.tick WHERE tick_id = ANY ($1)",
+    "genims_commits (text[])": """
+        SELECT xid, extract(epoch FROM pg_xact_commit_timestamp(xid::xid8::xid))::float8 FROM unnest($1) xid
+    """,
+}
 
 
 class SourceChangedError(RuntimeError):
@@ -71,8 +74,8 @@ class SourceReader:
                 cursor.execute("SET application_name = 'genims-audit-relay'")
                 cursor.execute(f"SET statement_timeout = '{_LONGEST_STATEMENT_SECONDS}s'")
                 cursor.execute(_GENERIC_PLANS)
-                cursor.execute(f"PREPARE genims_events (smallint[], bigint[]) AS {_EVENT_STATEMENT}")
-                cursor.execute(f"PREPARE genims_keys (bigint, bigint) AS {_KEY_STATEMENT}")
+                for name, statement in _PREPARED.items():
+                    cursor.execute(f"PREPARE {name} AS {statement}")
                 cursor.execute("SHOW track_commit_timestamp")
                 self._knows_commits = cursor.fetchall() == [("on",)]
             self._read_tables()
@@ -96,7 +99,7 @@ class SourceReader:
 
     def tokens(self, ticks: Sequence[int]) -> dict[int, bytes]:
         """Tick → its token, for those of the ticks that exist."""
-        found = self._rows("SELECT tick_id, token::text FROM audit.tick WHERE tick_id = ANY (%s)", (list(ticks),))
+        found = self._rows("EXECUTE genims_ticks (%s)", (list(ticks),))
         return {tick: uuid.UUID(token).bytes for tick, token in found}
 
     def newest_tick(self) -> int:
@@ -131,10 +134,9 @@ class SourceReader:
         Raises:
             SourceChangedError: the queue no longer holds one of them.
         """
-        rows = self._rows(
-            "EXECUTE genims_events (%s::smallint[], %s)",
-            (sorted({key.slot for key in keys}), [key.event_id for key in keys]),
-        )
+        rows: list[tuple[Any, ...]] = []
+        for slot, ids in by_slot(keys).items():
+            rows += self._rows("EXECUTE genims_events (%s, %s)", (slot, ids))
         try:
             found = in_order(rows, keys)
         except LookupError as error:
@@ -147,7 +149,8 @@ class SourceReader:
         known: dict[int, float] = {}
         if self._knows_commits:
             transactions = [str(number) for number in {event.xid for event in events}]
-            known = {int(xid): at for xid, at in self._rows(_COMMITTED, (transactions,)) if at is not None}
+            found = self._rows("EXECUTE genims_commits (%s)", (transactions,))
+            known = {int(xid): at for xid, at in found if at is not None}
         return [known.get(event.xid) or event.occurred_at.timestamp() for event in events]
 
     def check_catalog(self) -> bool:

@@ -1,12 +1,13 @@
 """Ticks, ranges and rotation, one scripted order of events at a time."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from psycopg2 import errors, extensions, sql
 
-from genims_platform.audit.capture.queue import event_keys, make_tick, read_events
+from genims_platform.audit.capture.queue import EVENTS, KEYS, event_keys, make_tick, read_events
 from genims_platform.local.process import wait_until
 from genims_platform_tests.audit.capture.captured import Captured
 
@@ -241,3 +242,41 @@ def test_the_digest_covers_every_field(crm: Captured, reader: extensions.connect
             (altered,) = read_events(connection, keys)
             assert altered.digest != event.digest, change
     assert read_events(reader, keys) == [event]
+
+
+def test_a_plan_from_before_the_day_filled_its_slot_reads_no_more_than_it_needs(
+    crm: Captured, reader: extensions.connection
+) -> None:
+    def scanned(statement: str) -> float:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
+        (((plan,),),) = cursor.fetchall()
+        return sum(
+            (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+            for node in nodes(plan["Plan"])
+            if node.get("Relation Name", "").startswith("queue_")
+        )
+
+    def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield node
+        for child in node.get("Plans", ()):
+            yield from nodes(child)
+
+    with crm.superuser() as connection, connection.cursor() as superuser:
+        superuser.execute("TRUNCATE audit.queue")
+    with reader.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE events (smallint, bigint[]) AS {EVENTS % {'slot': '$1', 'ids': '$2'}}")
+        cursor.execute(f"PREPARE keys (bigint, bigint) AS {KEYS % {'after': '$1', 'upto': '$2'}}")
+        start, _ = make_tick(reader)
+        assert scanned("events (1, '{1}')") == scanned(f"keys ({start}, {start})") == 0
+        crm.execute(
+            "INSERT INTO accounts (account_id, account_number, account_name) "
+            "SELECT 'P' || n, 'P' || n, 'P' FROM generate_series(1, 3000) n"
+        )
+        filled, _ = make_tick(reader)
+        crm.execute(INSERT, {"id": "LAST"})
+        end, _ = make_tick(reader)
+        (key,) = event_keys(reader, filled, end)
+
+        assert scanned(f"events ({key.slot}, '{{{key.event_id}}}')") == 1
+        assert scanned(f"keys ({filled}, {end})") == 1
