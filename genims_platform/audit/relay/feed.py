@@ -28,10 +28,10 @@ READY_PARTS = 2
 IDLE_BATCH_SECONDS = 3600
 """A source without events gets an empty batch this often, so that its cursor stays young."""
 
-BACKLOG_EVENTS = 2_000
+BACKLOG_EVENTS = 500
 """From this many on, workers are started: that takes seconds of CPU, which a busy moment must not lose."""
 
-WORKER_EVENTS = 250
+WORKER_EVENTS = 40
 """From this many on, workers prepare them if there are any; with fewer, the way there and back costs too much."""
 
 _ORDERED_PARTS = 4
