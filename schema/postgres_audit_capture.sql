@@ -160,8 +160,9 @@ END $f$;
 
 -- 4. Delivery.
 CREATE OR REPLACE FUNCTION audit.make_tick() RETURNS TABLE (tick_id bigint, made boolean) LANGUAGE plpgsql
-  SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET synchronous_commit = 'on' AS $f$
--- The newest tick, made now if anything may have happened since the last one. Must be a transaction of its own.
+  SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET synchronous_commit = 'on' SET enable_seqscan = off AS $f$
+-- The newest tick, made now if anything may have happened since the last one. Must be a transaction of its own. A session
+-- keeps its plan for days; one from before a day filled its slot would read the whole slot each time nothing happened.
 DECLARE
   h bigint;
   id bigint;

@@ -12,6 +12,10 @@ from genims_platform.local.process import wait_until
 from genims_platform_tests.audit.capture.captured import Captured
 
 INSERT = "INSERT INTO accounts (account_id, account_number, account_name) VALUES (%(id)s, %(id)s, %(id)s)"
+MANY = """
+    INSERT INTO accounts (account_id, account_number, account_name)
+    SELECT id, id, 'many' FROM generate_series(1, 3000) n, left(md5(n || clock_timestamp()::text), 16) id
+"""
 GATE = 4711
 
 
@@ -269,10 +273,7 @@ def test_a_plan_from_before_the_day_filled_its_slot_reads_no_more_than_it_needs(
         cursor.execute(f"PREPARE keys (bigint, bigint) AS {KEYS % {'after': '$1', 'upto': '$2'}}")
         start, _ = make_tick(reader)
         assert scanned("events (1, '{1}')") == scanned(f"keys ({start}, {start})") == 0
-        crm.execute(
-            "INSERT INTO accounts (account_id, account_number, account_name) "
-            "SELECT 'P' || n, 'P' || n, 'P' FROM generate_series(1, 3000) n"
-        )
+        crm.execute(MANY)
         filled, _ = make_tick(reader)
         crm.execute(INSERT, {"id": "LAST"})
         end, _ = make_tick(reader)
@@ -280,3 +281,24 @@ def test_a_plan_from_before_the_day_filled_its_slot_reads_no_more_than_it_needs(
 
         assert scanned(f"events ({key.slot}, '{{{key.event_id}}}')") == 1
         assert scanned(f"keys ({filled}, {end})") == 1
+
+
+def test_a_look_that_finds_nothing_never_reads_the_queue(crm: Captured, reader: extensions.connection) -> None:
+    def read_in_order() -> int:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT sum(seq_tup_read)::bigint FROM pg_stat_user_tables WHERE relname LIKE 'queue_%'")
+        ((found,),) = cursor.fetchall()
+        return found
+
+    with crm.superuser() as connection, connection.cursor() as superuser:
+        superuser.execute("TRUNCATE audit.queue")
+    with reader.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        make_tick(reader)
+        make_tick(reader)
+        crm.execute(MANY)
+        make_tick(reader)
+        before = read_in_order()
+
+        assert make_tick(reader)[1] is False
+        assert read_in_order() == before
