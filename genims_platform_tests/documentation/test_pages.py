@@ -1,5 +1,6 @@
 """The generated pages: complete, up to date, and in words that people understand."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from genims_platform.documentation.pages import INDEX, pages, stale, write
 from genims_platform.documentation.scopes import in_words
 from genims_platform.mysql.contract import contracts
 from genims_platform.reporting.registry import reporting_tables
+from genims_platform.settings import PROJECT_ROOT
 from genims_platform.sources.scope import (
     Alike,
     Between,
@@ -35,6 +37,14 @@ def generated() -> Mapping[str, str]:
 
 def test_the_pages_in_docs_are_up_to_date(generated: Mapping[str, str]) -> None:
     assert not stale(generated), "docs/tables differs from the schema and the models: run `genims docs write`"
+
+
+def test_the_tests_that_are_named_as_evidence_exist() -> None:
+    text = (PROJECT_ROOT / "docs/audit-integrity.md").read_text("utf-8")
+    named = re.findall(r"`([a-z_/]+\.py)::(test_\w+)`", text)
+    assert len(named) > 10
+    for file, name in named:
+        assert f"def {name}(" in (PROJECT_ROOT / "genims_platform_tests" / file).read_text("utf-8"), name
 
 
 def test_every_table_has_a_page_with_all_its_columns_and_an_entry_in_the_index(generated: Mapping[str, str]) -> None:

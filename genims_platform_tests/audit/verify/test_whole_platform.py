@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from genims_platform.audit.encryption.cipher import Place, decrypt, stored_key_id
+from genims_platform.audit.encryption.errors import KeyGoneError
+from genims_platform.audit.encryption.keystore import key_store
 from genims_platform.audit.sealer.sealer import Sealer
 from genims_platform.audit.sealer.signing import add_public_key, new_signing_key
 from genims_platform.audit.verify.verifier import Scope, verify
@@ -18,7 +21,7 @@ from genims_platform_tests.audit.capture.captured import Captured
 from genims_platform_tests.audit.relay.trail import Trail, made_trail
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def whole(
     settings: Settings, engine: Engine, servers: LocalServers, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Trail]:
@@ -96,3 +99,26 @@ def test_nothing_to_find(whole: Trail, tmp_path: Path) -> None:
     assert done.findings == ()
     assert done.not_testable == ()
     assert done.rows > 50
+
+
+def test_a_person_becomes_unreadable_and_no_hash_is_broken(whole: Trail, tmp_path: Path) -> None:
+    insert(whole.sources["hcm"], "employees", {"employee_id": "GONE", "employee_number": "GONE", "annual_salary": 1})
+    whole.sources["hcm"].execute("UPDATE employees SET annual_salary = 987654.25 WHERE employee_id = 'GONE'")
+    whole.deliver()
+    settings = with_checkpoints(whole.settings, tmp_path)
+    find = (
+        "SELECT l.event_id, l.incarnation, c.subject_ref, c.new_value FROM data_change_audit c JOIN system_audit_log l "
+        "ON l.audit_sequence = c.audit_sequence WHERE c.primary_key_value = 'GONE' AND c.column_name = 'annual_salary'"
+    )
+    ((event, incarnation, person, stored),) = whole.query(find)
+    place = Place("hcm", incarnation, event, "annual_salary", "n")
+    with closing(Sealer(settings)) as sealer, closing(key_store(settings)) as keys:
+        assert sealer.seal_once()
+        assert decrypt(keys.get(stored_key_id(stored)), person, place, stored) == ("n", "987654.25")
+
+        assert keys.destroy(person, "DSR-20261122-0001", ("anna", "ben")) == 1
+
+        with pytest.raises(KeyGoneError):
+            keys.get(stored_key_id(stored))
+    assert whole.query(find) == [(event, incarnation, person, stored)]
+    assert verify(settings, Scope("full"), processes=2).findings == ()
