@@ -13,9 +13,10 @@ SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'audit tables are append-only'//
 
 CREATE TRIGGER system_audit_log_fence BEFORE INSERT ON system_audit_log FOR EACH ROW
 BEGIN
-  IF (SELECT s.batch_no = NEW.batch_no AND NEW.audit_sequence BETWEEN s.first_sequence AND s.last_sequence
-      AND s.recorded_at = NEW.recorded_at AND s.source_db = NEW.source_db
-      FROM audit_sequence_manager s ORDER BY s.batch_no DESC LIMIT 1) IS NOT TRUE THEN
+  IF NOT EXISTS (SELECT 1 FROM audit_sequence_manager s WHERE s.batch_no = NEW.batch_no
+      AND NEW.audit_sequence BETWEEN s.first_sequence AND s.last_sequence
+      AND s.recorded_at = NEW.recorded_at AND s.source_db = NEW.source_db)
+    OR EXISTS (SELECT 1 FROM audit_sequence_manager s WHERE s.batch_no = NEW.batch_no + 1) THEN
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'row outside the head batch';
   END IF;
 END//
