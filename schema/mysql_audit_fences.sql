@@ -3,6 +3,7 @@
 -- as foreign keys can. They do not fire for TRUNCATE and other DDL: no account has those rights at run time.
 -- A ledger row is checked against the spine, because a partitioned table cannot be unique over audit_sequence alone. Other
 -- rows are checked against variables that the spine's trigger sets: as cheap as it gets for what mistakes can do.
+-- Triggers read with locks: a look at the newest row of the spine would be cheaper, but waits for whoever writes it.
 DELIMITER //
 
 CREATE TRIGGER system_audit_log_no_upd BEFORE UPDATE ON system_audit_log FOR EACH ROW

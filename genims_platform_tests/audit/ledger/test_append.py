@@ -185,6 +185,18 @@ def test_a_safe_server_is_accepted(ledger: Ledger) -> None:
     ledger.check_server()
 
 
+@pytest.mark.parametrize("step", ["after_spine", "before_commit"])
+def test_a_server_is_checked_while_another_writer_stands_amid_a_batch(
+    chain: Chain, ledger_settings: Settings, step: str
+) -> None:
+    def begin(passed: str) -> None:
+        if passed == step:
+            with closing(Ledger(ledger_settings.mysql_audit_as("writer"))) as other:
+                other.check_server()
+
+    chain.ledger.append([chain.next([entry(1)])], at=begin)
+
+
 @pytest.mark.usefixtures("ledger")
 def test_the_administrator_is_refused_unless_allowed(ledger_settings: Settings) -> None:
     with closing(Ledger(ledger_settings.mysql_audit)) as ledger, pytest.raises(UnsafeServerError, match="ALLOW_ADMIN"):
