@@ -21,6 +21,9 @@ where many partitions make it seem dear, takes longer than running it."""
 KEPT = 16
 """Idle connections that a process keeps over all databases: a server has about a hundred, and several runs share it."""
 
+DEAD_AFTER_SECONDS = 30
+"""A network that drops packets without a word is noticed after this time; by default, after two hours."""
+
 Reason = Literal["unreachable", "refused", "password", "no_database", "other"]
 
 # libpq reports these without an SQLSTATE, so the text is all there is.
@@ -63,6 +66,10 @@ def connect(server: PostgresServer, *, autocommit: bool = False) -> extensions.c
             options=SESSION_OPTIONS,
             sslmode="verify-full" if server.ssl_root_cert else "prefer",
             sslrootcert=str(server.ssl_root_cert) if server.ssl_root_cert else None,
+            keepalives_idle=DEAD_AFTER_SECONDS // 2,
+            keepalives_interval=DEAD_AFTER_SECONDS // 6,
+            keepalives_count=3,
+            tcp_user_timeout=DEAD_AFTER_SECONDS * 1000,
         )
     except psycopg2.OperationalError as error:
         raise _explain(server, str(error)) from None

@@ -1,5 +1,7 @@
 """Connections that a reader keeps between its queries."""
 
+import os
+import socket
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,7 +12,7 @@ from psycopg2 import extensions
 
 from genims_platform.settings import Settings
 from genims_platform.sources import connection as source_connections
-from genims_platform.sources.connection import IdleConnections, connect
+from genims_platform.sources.connection import DEAD_AFTER_SECONDS, IdleConnections, connect
 from genims_platform.sources.reader import SourceDriftError, SourceReader, SourceReadError
 
 BACKEND = "SELECT pg_backend_pid() AS pid"
@@ -96,3 +98,17 @@ def test_a_closed_reader_holds_no_connection_and_may_be_used_again(reader: Sourc
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (first,))
         assert cursor.fetchone() == (0,)
     assert pid(reader) != first
+
+
+def test_a_network_that_drops_packets_is_noticed(factory: Settings) -> None:
+    with (
+        closing(connect(factory.source("mes"))) as connection,
+        socket.socket(fileno=os.dup(connection.fileno())) as link,
+    ):
+        idle, interval, count, unanswered = (
+            link.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        )
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert idle + interval * count <= DEAD_AFTER_SECONDS
+    assert 0 < unanswered <= DEAD_AFTER_SECONDS * 1000
