@@ -19,7 +19,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,15 +113,17 @@ def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int, rows: 
     try:
         wait_for_delivery(made)
         if idle:
-            with observed(made, relay) as observer:
+            usage = Usage(relay)
+            with observed(made, usage.look) as observer:
                 for _ in range(idle):
                     time.sleep(IDLE_SECONDS)
                     write_one(made)
-            yield observer.latency(f"1 event each {IDLE_SECONDS} s")
+            yield latency(f"1 event each {IDLE_SECONDS} s", observer.arrivals(), usage)
         for rate in rates:
-            with observed(made, relay) as observer:
+            usage = Usage(relay)
+            with observed(made, usage.look) as observer:
                 write(made, rate / 60, minutes * 60, rows)
-            yield observer.latency(f"{rate:,} a minute")
+            yield latency(f"{rate:,} a minute", observer.arrivals(), usage)
         if not relay.running:
             raise RuntimeError(relay.tail())
     finally:
@@ -152,14 +154,22 @@ class Usage:
             return
 
 
+@dataclass(frozen=True)
+class Arrivals:
+    """When each event was committed (seconds since 1970) and how many milliseconds later it was seen."""
+
+    delays: list[tuple[float, float]]
+    missing: int
+
+
 class Observer(threading.Thread):
     """Another session of the audit database, which notes when it first sees each batch."""
 
-    def __init__(self, made: Stage, relay: Program) -> None:
+    def __init__(self, made: Stage, each_second: Callable[[], None]) -> None:
         super().__init__(daemon=True)
         self._addresses = read(made.addresses)
         self._made = made
-        self._usage = Usage(relay)
+        self._each_second = each_second
         self._first = newest_events(self._addresses)
         self._seen: dict[int, float] = {}
         self._done = threading.Event()
@@ -178,43 +188,49 @@ class Observer(threading.Thread):
                     self._seen[number] = now
                     self._newest = max(self._newest, number)
                 if now - looked > 1:
-                    self._usage.look()
+                    self._each_second()
                     looked = now
 
     def end(self) -> None:
-        self._usage.look()
+        self._each_second()
         self._done.set()
         self.join()
 
-    def latency(self, load: str) -> Latency:
+    def arrivals(self) -> Arrivals:
+        """Of the events since the observer was made; after its end."""
         arrived: dict[tuple[str, int], float] = {}
         for source, event, batch in self._made.audit(
             "SELECT source_db, event_id, batch_no FROM system_audit_log WHERE batch_no > %s", (self._oldest,)
         ):
             arrived[source, event] = self._seen[batch]
-        found: list[float] = []
+        delays: list[tuple[float, float]] = []
         missing = 0
         for source, event, committed in committed_events(self._addresses, self._first):
             if (source, event) in arrived:
-                found.append((arrived[source, event] - committed) * 1000)
+                delays.append((committed, (arrived[source, event] - committed) * 1000))
             else:
                 missing += 1
-        found.sort()
-        return Latency(
-            load,
-            len(found) + missing,
-            missing,
-            found[len(found) // 2],
-            found[len(found) * 99 // 100],
-            found[-1],
-            self._usage.cpu,
-            self._usage.memory,
-        )
+        return Arrivals(delays, missing)
+
+
+def latency(load: str, arrivals: Arrivals, usage: Usage) -> Latency:
+    found = sorted(delay for _, delay in arrivals.delays)
+    return Latency(
+        load,
+        len(found) + arrivals.missing,
+        arrivals.missing,
+        found[len(found) // 2],
+        found[len(found) * 99 // 100],
+        found[-1],
+        usage.cpu,
+        usage.memory,
+    )
 
 
 @contextmanager
-def observed(made: Stage, relay: Program) -> Generator[Observer]:
-    observer = Observer(made, relay)
+def observed(made: Stage, each_second: Callable[[], None]) -> Generator[Observer]:
+    """An observer of what is written in the block, and of its delivery."""
+    observer = Observer(made, each_second)
     observer.start()
     try:
         yield observer

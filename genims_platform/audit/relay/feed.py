@@ -238,6 +238,7 @@ class Feed(threading.Thread):
 
     def run(self) -> None:
         """Work until told to stop."""
+        self._connect_early()
         backoff = Backoff()
         while self._wait_for_cursor():
             try:
@@ -255,6 +256,13 @@ class Feed(threading.Thread):
             ) as error:  # a bug that shows in one source must not stop the others, nor look like idleness
                 self._halt(f"unexpected {type(error).__name__}; {_first_line(error)}")
         self._reader.close()
+
+    def _connect_early(self) -> None:
+        """While there is nothing to do: a standby that takes over has no time to connect."""
+        try:
+            self._reconnects += self._reader.open()
+        except (psycopg2.Error, ConnectionError) as error:
+            self._problem = _first_line(error)  # tried again when there is something to do
 
     def _wait_for_cursor(self) -> bool:
         """Whether there is work; waits for the first cursor, and while the source is halted for another one."""
@@ -279,7 +287,7 @@ class Feed(threading.Thread):
                     self._delivered_tick = cursor.span.tick_to
         elif new and self._position is not None:
             self._check_tick(self._position.tick, self._position.token)
-        if new:
+        if new or cursor is not None:
             self._check_identity()
         while True:
             with self._changed:

@@ -293,6 +293,9 @@ class _Run:
                     _logger.warning("the time of this relay is over, but no other one waits to take over")
             leads = self._still_leads(lost=self._writer.lost_races > races)
         self._finish(ledger)
+        if self._leadership is not None:
+            # Its successor works while this one tidies up.
+            self._leadership.release(LEADER)
         return self._result(drained=drained)
 
     def _lead(self, stop: threading.Event, ledger: Ledger, end: float | None) -> bool:

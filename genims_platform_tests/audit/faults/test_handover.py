@@ -1,7 +1,12 @@
 """Runs of the relay that follow each other, as an orchestrator starts them."""
 
+import time
+
 import pytest
 
+from genims_platform.audit.relay.leadership import LEADER, STANDBY
+from genims_platform.local.process import wait_until
+from genims_platform.mysql.locks import lock_name_in
 from genims_platform_tests.audit.faults.run import STALL_SECONDS, attacked
 from genims_platform_tests.audit.faults.stage import Stage
 
@@ -26,3 +31,32 @@ def test_each_run_hands_over_to_the_next_one(trail: Stage) -> None:
 
     assert verdict["delivered"] >= verdict["events"] > 0
     assert run.outcomes().keys() == {"ok", "rolled back"}
+
+
+def test_a_successor_works_while_its_predecessor_tidies_up(trail: Stage) -> None:
+    leader = trail.relay("--standby")
+    wait_until(lambda: holder(trail, LEADER) is not None, STALL_SECONDS, leader.tail())
+    first = holder(trail, LEADER)
+    successor = trail.relay("--standby")
+    wait_until(lambda: holder(trail, STANDBY) is not None, STALL_SECONDS, successor.tail())
+    with trail.session("erp") as connection, connection.cursor() as cursor:
+        # Who waits for an answer of this source takes seconds to end.
+        cursor.execute("LOCK TABLE audit.queue")
+        wait_until(lambda: waits_for_queue(trail), STALL_SECONDS, leader.tail())
+        began = time.monotonic()
+        leader.process.terminate()
+        wait_until(lambda: holder(trail, LEADER) not in (None, first), STALL_SECONDS, successor.tail())
+        assert leader.wait(time.monotonic() - began) is None
+
+
+def holder(trail: Stage, purpose: str) -> int | None:
+    """The connection that has a lock of the relays."""
+    name = lock_name_in(trail.settings.mysql_audit.database, purpose)
+    ((connection,),) = trail.audit("SELECT IS_USED_LOCK(%s)", (name,))
+    return connection
+
+
+def waits_for_queue(trail: Stage) -> bool:
+    with trail.session("erp") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE relation = 'audit.queue'::regclass AND NOT granted")
+        return cursor.fetchall() != [(0,)]
