@@ -9,7 +9,7 @@ figures. The commit is dated by PostgreSQL (track_commit_timestamp), before its 
 Run:
 
     python -m benchmarks.audit_delivery [--rate 1000 --rate 5000 --rate 60000] [--minutes 5] [--idle 10]
-        [--rows 4] [--drain 1000000] [--engine mysql] [--json]
+        [--rows 4] [--bulk 1000000] [--drain 1000000] [--engine mysql] [--json]
 
 Rates are events a minute over all sources together; `--idle` counts single events, each 7 s after the one before.
 """
@@ -35,11 +35,15 @@ from rich.table import Table
 
 from genims_platform.local.postgres import binaries
 from genims_platform_tests.audit.faults.addresses import Addresses, read
-from genims_platform_tests.audit.faults.stage import SOURCES, Program, Stage, stage
+from genims_platform_tests.audit.faults.stage import MATERIALS, SOURCES, Program, Stage, stage
 from genims_platform_tests.audit.faults.workload import TARGETS, Target
 
 ROWS = 5000
 """Rows of each source that are updated."""
+
+BULK_SOURCE = "erp"
+BESIDE_BULK = 5000
+"""Events a minute of the other sources."""
 
 LOOK_SECONDS = 0.05
 CATCH_UP_SECONDS = 900
@@ -77,6 +81,9 @@ def main(
         int, typer.Option(min=1, max=100, help="Most rows of a transaction; each size is as frequent.")
     ] = 4,
     idle: Annotated[int, typer.Option(min=0, help="Single events on an idle system.")] = 10,
+    bulk: Annotated[
+        int, typer.Option(min=0, help="Rows of one transaction, beside which other sources are written.")
+    ] = 0,
     drain: Annotated[int, typer.Option(min=0, help="Events of a backlog; 0: none.")] = 0,
     engine: Annotated[str, typer.Option(help="mariadb or mysql.")] = "mariadb",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -88,6 +95,8 @@ def main(
         made.new_trail()
         add_rows(made)
         latencies = list(measure(made, [1000, 5000, 60000] if rate is None else rate, minutes, idle, rows))
+        if bulk:
+            latencies.append(measure_beside(made, bulk, rows))
         drained = measure_drain(made, drain) if drain else None
         versions = f"PostgreSQL {made.postgres.version()}, {engine} {made.mysql.version()}"
     if as_json:
@@ -108,6 +117,36 @@ def main(
     console.print(f"{versions}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
 
 
+def measure_beside(made: Stage, bulk: int, rows: int) -> Latency:
+    """Delays of the other sources' events while one transaction of many rows is delivered."""
+    others = [source for source in SOURCES if source != BULK_SOURCE]
+    delivered = threading.Event()
+
+    def go_on_writing() -> None:
+        while not delivered.is_set():
+            write(made, BESIDE_BULK / 60, 10, rows, others)
+
+    relay = made.relay()
+    writer = threading.Thread(target=go_on_writing)
+    try:
+        wait_for_delivery(made)
+        usage = Usage(relay)
+        with observed(made, usage.look) as observer:
+            writer.start()
+            made.execute(BULK_SOURCE, MATERIALS, {"id": f"{bulk} rows ", "rows": bulk})
+            began = time.time()
+            wait_for_delivery(made, BULK_SOURCE)
+            ended = time.time()
+            delivered.set()
+            writer.join()
+        arrivals, missing = observer.arrivals()
+    finally:
+        delivered.set()
+        relay.stop()
+    beside = [found for found in arrivals if found.source in others and began <= found.committed <= ended]
+    return latency(f"{BESIDE_BULK:,} a minute beside {bulk:,} rows ({ended - began:.0f} s)", beside, missing, usage)
+
+
 def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int, rows: int) -> Generator[Latency]:
     relay = made.relay()
     try:
@@ -118,12 +157,12 @@ def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int, rows: 
                 for _ in range(idle):
                     time.sleep(IDLE_SECONDS)
                     write_one(made)
-            yield latency(f"1 event each {IDLE_SECONDS} s", observer.arrivals(), usage)
+            yield latency(f"1 event each {IDLE_SECONDS} s", *observer.arrivals(), usage)
         for rate in rates:
             usage = Usage(relay)
             with observed(made, usage.look) as observer:
                 write(made, rate / 60, minutes * 60, rows)
-            yield latency(f"{rate:,} a minute", observer.arrivals(), usage)
+            yield latency(f"{rate:,} a minute", *observer.arrivals(), usage)
         if not relay.running:
             raise RuntimeError(relay.tail())
     finally:
@@ -154,12 +193,13 @@ class Usage:
             return
 
 
-@dataclass(frozen=True)
-class Arrivals:
-    """When each event was committed (seconds since 1970) and how many milliseconds later it was seen."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When an event was committed, in seconds since 1970, and how many milliseconds later it was seen."""
 
-    delays: list[tuple[float, float]]
-    missing: int
+    source: str
+    committed: float
+    delay: float
 
 
 class Observer(threading.Thread):
@@ -196,29 +236,31 @@ class Observer(threading.Thread):
         self._done.set()
         self.join()
 
-    def arrivals(self) -> Arrivals:
-        """Of the events since the observer was made; after its end."""
-        arrived: dict[tuple[str, int], float] = {}
-        for source, event, batch in self._made.audit(
-            "SELECT source_db, event_id, batch_no FROM system_audit_log WHERE batch_no > %s", (self._oldest,)
-        ):
-            arrived[source, event] = self._seen[batch]
-        delays: list[tuple[float, float]] = []
+    def arrivals(self) -> tuple[list[Arrival], int]:
+        """Of the events since the observer was made, and how many of them are missing; after its end."""
+        batches: dict[tuple[str, int], int] = {
+            (source, event): batch
+            for source, event, batch in self._made.audit(
+                "SELECT source_db, event_id, batch_no FROM system_audit_log WHERE batch_no > %s", (self._oldest,)
+            )
+        }
+        found: list[Arrival] = []
         missing = 0
         for source, event, committed in committed_events(self._addresses, self._first):
-            if (source, event) in arrived:
-                delays.append((committed, (arrived[source, event] - committed) * 1000))
-            else:
+            batch = batches.get((source, event))
+            if batch is None:
                 missing += 1
-        return Arrivals(delays, missing)
+            else:
+                found.append(Arrival(source, committed, (self._seen[batch] - committed) * 1000))
+        return found, missing
 
 
-def latency(load: str, arrivals: Arrivals, usage: Usage) -> Latency:
-    found = sorted(delay for _, delay in arrivals.delays)
+def latency(load: str, arrivals: Sequence[Arrival], missing: int, usage: Usage) -> Latency:
+    found = sorted(arrival.delay for arrival in arrivals)
     return Latency(
         load,
-        len(found) + arrivals.missing,
-        arrivals.missing,
+        len(found) + missing,
+        missing,
         found[len(found) // 2],
         found[len(found) * 99 // 100],
         found[-1],
@@ -277,18 +319,19 @@ def transaction(target: Target, rows: int) -> str:
     return "\n".join([*chosen, first, "\\startpipeline", "BEGIN;", context, *updates, "COMMIT;", last, ""])
 
 
-def write(made: Stage, per_second: float, seconds: float, most_rows: int) -> None:
+def write(made: Stage, per_second: float, seconds: float, most_rows: int, sources: Sequence[str] = SOURCES) -> None:
     """pgbench on each source at once, at a rate of events that does not depend on how fast anything is."""
     running: list[subprocess.Popen[str]] = []
     server = made.settings.source_primary("crm")
     sizes = range(1, most_rows + 1)
-    for source, target in TARGETS.items():
+    for source in sources:
+        target = TARGETS[source]
         command: list[str | Path] = [binaries() / "pgbench", "-n", "-M", "prepared", "-T", f"{seconds:.0f}"]
         for rows in sizes:
             script = made.folder / f"{source}-{rows}.sql"
             script.write_text(transaction(target, rows))
             command += ["-f", script]
-        transactions = per_second / len(TARGETS) / mean(sizes)
+        transactions = per_second / len(sources) / mean(sizes)
         command += ["-R", str(transactions), "-c", "4", "-j", "1"]
         environment = {
             "PATH": os.environ["PATH"],
@@ -348,23 +391,27 @@ def write_backlog(made: Stage, source: str, events: int) -> None:
             )
 
 
-def wait_for_delivery(made: Stage) -> None:
-    """Until the audit database holds every event of the queues."""
+def wait_for_delivery(made: Stage, *sources: str) -> None:
+    """Until the audit database holds every event of these sources' queues; by default, of all."""
+    sources = sources or SOURCES
     queued = 0
-    for source in SOURCES:
+    for source in sources:
         with made.session(source) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM audit.queue")
             queued += sum(number for (number,) in cursor.fetchall())
     deadline = time.monotonic() + CATCH_UP_SECONDS
-    while delivered_events(made) < queued:
+    while (found := delivered_events(made, sources)) < queued:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{queued - delivered_events(made):,} events are missing")
+            raise RuntimeError(f"{queued - found:,} events are missing")
         time.sleep(0.1)
 
 
-def delivered_events(made: Stage) -> int:
+def delivered_events(made: Stage, sources: Sequence[str] = SOURCES) -> int:
+    chosen = ", ".join("%s" for _ in sources)
     ((found,),) = made.audit(
-        "SELECT COALESCE(SUM(event_count), 0) FROM audit_sequence_manager WHERE batch_kind = 'STREAM'"
+        "SELECT COALESCE(SUM(event_count), 0) FROM audit_sequence_manager "
+        f"WHERE batch_kind = 'STREAM' AND source_db IN ({chosen})",
+        tuple(sources),
     )
     return int(found)
 

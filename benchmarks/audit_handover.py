@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.audit_delivery import add_rows, observed, wait_for_delivery, write
+from benchmarks.audit_delivery import Arrival, add_rows, observed, wait_for_delivery, write
 from genims_platform_tests.audit.faults.stage import Program, Stage, stage
 
 LATE_MS = 1000
@@ -78,19 +78,18 @@ def main(
             load.start()
             hand_overs = follow_each_other(made, first, options, runs, seconds - lead)
             load.join()
-        arrivals = observer.arrivals()
-    near = [delay for committed, delay in arrivals.delays if any(one.near(committed) for one in hand_overs)]
-    between = [delay for committed, delay in arrivals.delays if not any(one.near(committed) for one in hand_overs)]
-    found = [delays("near a hand-over", near), delays("between", between)]
-    undisturbed = len(hand_overs) - sum(
-        any(delay > LATE_MS and one.near(committed) for committed, delay in arrivals.delays) for one in hand_overs
-    )
+        arrivals, missing = observer.arrivals()
+    near = [found for found in arrivals if any(one.near(found.committed) for one in hand_overs)]
+    between = [found for found in arrivals if not any(one.near(found.committed) for one in hand_overs)]
+    measured = [delays("near a hand-over", near), delays("between", between)]
+    late = [found for found in near if found.delay > LATE_MS]
+    undisturbed = sum(not any(one.near(found.committed) for found in late) for one in hand_overs)
     if as_json:
-        summary = {"hand_overs": len(hand_overs), "without_late_event": undisturbed, "missing": arrivals.missing}
-        print(json.dumps(summary | {"delays": [asdict(row) for row in found]}, indent=2))
+        summary = {"hand_overs": len(hand_overs), "without_late_event": undisturbed, "missing": missing}
+        print(json.dumps(summary | {"delays": [asdict(row) for row in measured]}, indent=2))
         return
     shown = Table("events", "number", "p50 ms", "p99 ms", "max ms", "later than 1 s", box=None)
-    for row in found:
+    for row in measured:
         shown.add_row(
             row.when, f"{row.events:,}", f"{row.p50:.0f}", f"{row.p99:.0f}", f"{row.max:.0f}", f"{row.late:,}"
         )
@@ -98,7 +97,7 @@ def main(
     console.print(shown)
     console.print(
         f"{len(hand_overs)} hand-overs, {undisturbed} without an event later than 1 s; "
-        f"{arrivals.missing} events missing; {os.cpu_count()} cores"
+        f"{missing} events missing; {os.cpu_count()} cores"
     )
 
 
@@ -120,8 +119,8 @@ def follow_each_other(made: Stage, leader: Program, options: Sequence[str], runs
     return found
 
 
-def delays(when: str, found: Sequence[float]) -> Delays:
-    ordered = sorted(found)
+def delays(when: str, found: Sequence[Arrival]) -> Delays:
+    ordered = sorted(arrival.delay for arrival in found)
     return Delays(
         when,
         len(ordered),

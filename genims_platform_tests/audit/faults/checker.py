@@ -78,7 +78,7 @@ _QUEUE = """
             kind, op, schema_name, table_name, class, pk, old, new, ctx, detail, db_user, set_role, host(client_addr),
             app_name, pid, nonce)::text, 'UTF8')),
         pg_xact_commit_timestamp(xid::xid) AT TIME ZONE 'UTC'
-    FROM audit.queue WHERE event_id = ANY (%s)
+    FROM audit.queue WHERE event_id = ANY (%s::bigint[])
 """
 _QUEUE_COLUMNS = (
     "event_id",
