@@ -35,6 +35,10 @@ __all__ = ["LeaderExistsError", "NotBegunError", "Relay", "RelayResult", "Report
 
 REPORT_SECONDS = 1.0
 IDLE_RECORD_SECONDS = 300
+BUSY_EVENTS = 250
+"""A standby starts its workers once the one that leads writes so many a second: the pause in which it takes over makes
+a backlog of them, which must not wait for processes to start."""
+
 HANDOVER_SECONDS = 60
 """A run that is over and finds no successor goes on for its time once more, and says so this often."""
 
@@ -170,8 +174,8 @@ class _Run:
             self._lead_or_refuse(standby=standby)
             keys = stack.enter_context(closing(key_store(self._settings)))
             self._ask(keys)
-            workers = stack.enter_context(closing(Workers(self._settings, self._settings.audit_workers)))
-            self._feeds = self._make_feeds(keys, workers)
+            self._workers = stack.enter_context(closing(Workers(self._settings, self._settings.audit_workers)))
+            self._feeds = self._make_feeds(keys, self._workers)
             self._writer = Writer(
                 ledger,
                 self._feeds,
@@ -316,8 +320,10 @@ class _Run:
                     return True
                 leadership.try_for(STANDBY)
                 if now - looked >= _HEAD_SECONDS:
-                    looked = now
                     found = ledger.head()
+                    if head and found and found.last_sequence - head.last_sequence > BUSY_EVENTS * (now - looked):
+                        self._workers.start(gently=True)
+                    looked = now
                     if found != head:
                         head, moved, fresh = found, now, False
                     elif now - moved > _SILENT_SECONDS:

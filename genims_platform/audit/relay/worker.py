@@ -6,7 +6,6 @@ and one that dies is replaced by the next order.
 
 import gc
 import logging
-import signal
 import subprocess
 import sys
 import threading
@@ -20,8 +19,10 @@ import psycopg2
 
 from genims_platform.audit.encryption.keystore import key_store
 from genims_platform.audit.ledger.errors import HaltError
+from genims_platform.audit.relay import worker_process
 from genims_platform.audit.relay.preparation import Order, Prepared, Preparer, mapper_of
 from genims_platform.audit.relay.source_reader import SourceChangedError, SourceReader
+from genims_platform.audit.relay.worker_process import AT_ONCE, GENTLY
 from genims_platform.settings import Settings
 
 _COLLECT_AFTER = 100
@@ -66,13 +67,16 @@ class Workers:
         self._ordered = 0
         self._started = self._closed = False
 
-    def start(self) -> None:
-        """Start the processes unless that was done, without waiting for them."""
+    def start(self, *, gently: bool = False) -> None:
+        """Start the processes unless that was done, without waiting for them.
+
+        `gently`: they load when nobody else needs the processor.
+        """
         with self._changed:
             if not self._started:
                 self._started = True
                 for _ in range(self._count):
-                    self._threads.submit(self._begin)
+                    self._threads.submit(self._begin, GENTLY if gently else AT_ONCE)
 
     @property
     def ready(self) -> bool:
@@ -104,11 +108,11 @@ class Workers:
             worker.kill()
         self._threads.shutdown(cancel_futures=True)
 
-    def _begin(self) -> None:
+    def _begin(self, how: str = AT_ONCE) -> None:
         with self._changed:
             if self._closed:
                 return
-            worker = _Worker(self._settings)
+            worker = _Worker(self._settings, how)
             self._all.add(worker)
         try:
             worker.answer()
@@ -158,12 +162,13 @@ class Workers:
 class _Worker:
     """One process, used by one thread at a time. Its first answer says that it is ready."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, how: str) -> None:
         self._pipe, theirs = Pipe()
+        entry = f"from {worker_process.__name__} import main; main()"
         with closing(theirs):
             # A fresh interpreter: a fork would copy threads' locks, and the main module need not be importable.
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", f"from {__name__} import main; main()", str(theirs.fileno())],
+                [sys.executable, "-c", entry, str(theirs.fileno()), how],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -229,13 +234,7 @@ def _answer(preparer: Preparer, order: Order) -> Prepared | _Failure:
 def _pass_by(_step: str) -> None: ...
 
 
-def main() -> None:
-    """Work for the relay at the other end of the pipe that the command line names."""
-    # The relay ends its workers; an interrupt from the terminal reaches both.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(sys.argv[1])) as pipe:
-        _work(pipe)
-
-
-if __name__ == "__main__":
-    main()
+def work(pipe: int) -> None:
+    """Work for the relay at the other end of the pipe."""
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(pipe) as connection:
+        _work(connection)
