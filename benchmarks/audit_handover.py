@@ -71,12 +71,12 @@ def main(
         made.new_trail()
         add_rows(made)
         options = ("--standby", "--seconds", f"{seconds:.0f}")
-        first = made.relay(*options)
+        first, since = made.relay(*options), time.time()
         wait_for_delivery(made)
         load = threading.Thread(target=write, args=(made, rate / 60, runs * seconds, rows))
         with observed(made, lambda: None) as observer:
             load.start()
-            hand_overs = follow_each_other(made, first, options, runs, seconds - lead)
+            hand_overs = follow_each_other(made, first, since, options, runs, seconds - lead)
             load.join()
         arrivals, missing = observer.arrivals()
     near = [found for found in arrivals if any(one.near(found.committed) for one in hand_overs)]
@@ -101,7 +101,9 @@ def main(
     )
 
 
-def follow_each_other(made: Stage, leader: Program, options: Sequence[str], runs: int, alone: float) -> list[HandOver]:
+def follow_each_other(
+    made: Stage, leader: Program, since: float, options: Sequence[str], runs: int, alone: float
+) -> list[HandOver]:
     """Start each run when its predecessor has led for so many seconds, and wait until that one has ended.
 
     Raises:
@@ -109,12 +111,13 @@ def follow_each_other(made: Stage, leader: Program, options: Sequence[str], runs
     """
     found: list[HandOver] = []
     for _ in range(runs - 1):
-        time.sleep(alone)
+        time.sleep(max(0, since + alone - time.time()))
         started = time.time()
         successor = made.relay(*options)
         if leader.wait(PATIENCE_SECONDS) != 0:
             raise RuntimeError(f"a run did not hand over:\n{leader.tail()}\nits successor:\n{successor.tail()}")
-        found.append(HandOver(started, time.time()))
+        since = time.time()
+        found.append(HandOver(started, since))
         leader = successor
     return found
 

@@ -180,6 +180,12 @@ def placed(pieces: Pieces, sequence: Encoded, batch_no: Encoded, recorded_at: En
     return hashed, b"".join((e, sequence[1], f, batch_no[1], g, recorded_at[1], h))
 
 
+def load_layouts() -> None:
+    """Read the contracts of all tables, for whose parsing the first rows would otherwise wait."""
+    for table in TABLES:
+        row_layout(table)
+
+
 @cache
 def row_layout(table: str) -> RowLayout:
     """The layout of a table of the audit database, from its contract."""

@@ -332,7 +332,6 @@ class Feed(threading.Thread):
 
     def _look(self, position: _Position) -> None:
         """Look for events after the position; wait if there are none."""
-        self._care()
         with self._changed:
             # A tick that is made while parts still wait would not cover what is committed until they are taken.
             if not self._changed.wait_for(lambda: not self._offered or self._overtaken(), _PATIENCE_SECONDS):
@@ -345,6 +344,8 @@ class Feed(threading.Thread):
             position.working, position.offset, position.part_no = found, 0, 0
             position.cancel()
             self._pace.after(found=True)
+            return
+        if self._care():
             return
         with self._changed:
             # A new start that was asked for during the look may go back to before it.
@@ -384,6 +385,7 @@ class Feed(threading.Thread):
         position.offset, position.part_no = end, position.part_no + 1
         if is_last:
             position.tick, position.token, position.working = working.upto, working.token, None
+            self._care()
             # The pause lets events gather; while they wait for room there is no need for another one.
             self._pause(self._pace.after(found=True))
 
@@ -447,10 +449,10 @@ class Feed(threading.Thread):
     def _overtaken(self) -> bool:
         return self._stopping or self._generation != self._worked
 
-    def _care(self) -> None:
-        """What is done now and then while no range is being worked on."""
+    def _care(self) -> bool:
+        """What is done now and then, after events that were waiting; whether it may have made new ones."""
         now = time.monotonic()
-        if now >= self._fingerprint_at:
+        if due := now >= self._fingerprint_at:
             self._check_identity()
             self._reader.check_clock()
             self._reader.check_catalog()
@@ -460,6 +462,7 @@ class Feed(threading.Thread):
             self._rotation_at = now + _ROTATION_SECONDS
             if self._may_rotate(self.source):
                 self._reader.rotate(self._delivered_tick, self._timing.keep_days)
+        return due
 
     def _check_identity(self) -> None:
         found, known = self._reader.install_uid(), self._installation

@@ -15,6 +15,7 @@ from genims_platform.audit.encryption.errors import KeyStoreUnavailableError
 from genims_platform.audit.encryption.keystore import KeyStore, key_store
 from genims_platform.audit.ledger.append import Ledger, open_ledger
 from genims_platform.audit.ledger.errors import AuditUnavailableError, HaltError
+from genims_platform.audit.ledger.layout import load_layouts
 from genims_platform.audit.policy import audit_policy
 from genims_platform.audit.relay.failpoints import Failpoint
 from genims_platform.audit.relay.feed import Feed, Timing
@@ -168,6 +169,7 @@ class _Run:
             if journal is not None:
                 journal.check()
             check_not_set_back(self._settings, ledger)
+            load_layouts()
             if exclusive:
                 self._leadership = Leadership(open_ledger(self._settings, "relay"))
                 stack.callback(self._leadership.close)

@@ -36,8 +36,8 @@ def _load_gently() -> None:
 
 def _load() -> None:
     import_module(_WORK)
+    from genims_platform.audit.ledger.layout import load_layouts  # noqa: PLC0415
     from genims_platform.audit.policy import audit_policy  # noqa: PLC0415
-    from genims_platform.mysql.contract import contracts  # noqa: PLC0415
 
-    contracts("audit")
+    load_layouts()
     audit_policy()
