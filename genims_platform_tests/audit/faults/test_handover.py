@@ -1,14 +1,16 @@
 """Runs of the relay that follow each other, as an orchestrator starts them."""
 
 import time
+from itertools import count
 
+import psutil
 import pytest
 
 from genims_platform.audit.relay.leadership import LEADER, STANDBY
 from genims_platform.local.process import wait_until
 from genims_platform.mysql.locks import lock_name_in
 from genims_platform_tests.audit.faults.run import STALL_SECONDS, attacked
-from genims_platform_tests.audit.faults.stage import Stage
+from genims_platform_tests.audit.faults.stage import MATERIALS, Program, Stage
 
 pytestmark = pytest.mark.fault
 
@@ -47,6 +49,26 @@ def test_a_successor_works_while_its_predecessor_tidies_up(trail: Stage) -> None
         leader.process.terminate()
         wait_until(lambda: holder(trail, LEADER) not in (None, first), STALL_SECONDS, successor.tail())
         assert leader.wait(time.monotonic() - began) is None
+
+
+def test_a_standby_of_a_busy_relay_has_workers_before_it_takes_over(trail: Stage) -> None:
+    """Those who would have to start first would find a backlog that grows meanwhile."""
+    trail.relay("--standby")
+    wait_until(lambda: holder(trail, LEADER) is not None, STALL_SECONDS, "nobody leads")
+    standby = trail.relay("--standby")
+    wait_until(lambda: holder(trail, STANDBY) is not None, STALL_SECONDS, standby.tail())
+    assert not workers(standby)
+    numbers = count()
+
+    def written() -> bool:
+        trail.execute("erp", MATERIALS, {"id": f"busy {next(numbers)} ", "rows": 1000})
+        return bool(workers(standby))
+
+    wait_until(written, STALL_SECONDS, standby.tail())
+
+
+def workers(relay: Program) -> list[psutil.Process]:
+    return [child for child in psutil.Process(relay.process.pid).children() if "worker" in " ".join(child.cmdline())]
 
 
 def holder(trail: Stage, purpose: str) -> int | None:
