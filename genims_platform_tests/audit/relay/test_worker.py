@@ -66,6 +66,21 @@ def test_a_worker_prepares_what_the_relay_itself_would(workers: Workers, trail_o
     assert [table for entry in own.entries for table, _ in entry].count("bulk_operation_audit") == 1
 
 
+def test_a_worker_loads_at_the_lowest_priority_and_works_at_the_usual_one(trail_of_three: Trail) -> None:
+    def niceness(process: psutil.Process) -> list[int]:
+        return [os.getpriority(os.PRIO_PROCESS, thread.id) for thread in process.threads()]
+
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    with closing(Workers(trail_of_three.settings, 1)) as workers:
+        workers.start(gently=True)
+        wait_until(lambda: bool(_started()), PATIENCE, "no worker starts")
+        (process,) = _started()
+        wait_until(lambda: 19 in niceness(process), PATIENCE, "nothing is of a low priority")
+        wait_until(lambda: workers.ready, PATIENCE, "no worker is ready")
+        # Threads of allocators, which libraries started meanwhile, keep the low one; they do no work of a worker.
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == usual
+
+
 def test_a_killed_worker_is_replaced(workers: Workers, order: Order) -> None:
     first = workers.submit(order).result(PATIENCE)
     (process,) = _started()
