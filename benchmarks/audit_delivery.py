@@ -9,9 +9,10 @@ figures. The commit is dated by PostgreSQL (track_commit_timestamp), before its 
 Run:
 
     python -m benchmarks.audit_delivery [--rate 1000 --rate 5000 --rate 60000] [--minutes 5] [--idle 10]
-        [--rows 4] [--bulk 1000000] [--drain 1000000] [--engine mysql] [--json]
+        [--rows 4] [--all-sources] [--bulk 1000000] [--drain 1000000] [--drain-source hcm] [--engine mysql] [--json]
 
 Rates are events a minute over all sources together; `--idle` counts single events, each 7 s after the one before.
+`--all-sources` captures and relays all of the platform's sources, and writes to each that has an audited table.
 """
 
 import json
@@ -19,7 +20,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,9 +34,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.audit_targets import all_targets
 from genims_platform.local.postgres import binaries
+from genims_platform.settings import SOURCE_NAMES
 from genims_platform_tests.audit.faults.addresses import Addresses, read
-from genims_platform_tests.audit.faults.stage import MATERIALS, SOURCES, Program, Stage, stage
+from genims_platform_tests.audit.faults.stage import MATERIALS, Program, Stage, stage
 from genims_platform_tests.audit.faults.workload import TARGETS, Target
 
 ROWS = 5000
@@ -44,6 +47,9 @@ ROWS = 5000
 BULK_SOURCE = "erp"
 BESIDE_BULK = 5000
 """Events a minute of the other sources."""
+
+CLIENTS = 12
+"""Sessions that write, all sources together."""
 
 LOOK_SECONDS = 0.05
 CATCH_UP_SECONDS = 900
@@ -66,12 +72,19 @@ class Latency:
 
 @dataclass(frozen=True)
 class Drain:
-    """A backlog worked off by a relay started cold; seconds from its start to its last batch."""
+    """A backlog worked off by a relay started cold; seconds from its start to its last batch.
+
+    Bytes are for one event: in the queue with its indexes, in PostgreSQL's WAL (of the change and its capture), and in
+    the files of the audit database.
+    """
 
     events: int
     seconds: float
     per_second: float
     memory: float
+    queue_bytes: float
+    wal_bytes: float
+    audit_bytes: float
 
 
 def main(
@@ -84,20 +97,29 @@ def main(
     bulk: Annotated[
         int, typer.Option(min=0, help="Rows of one transaction, beside which other sources are written.")
     ] = 0,
+    all_sources: Annotated[bool, typer.Option("--all-sources", help="All sources instead of three.")] = False,
     drain: Annotated[int, typer.Option(min=0, help="Events of a backlog; 0: none.")] = 0,
+    drain_source: Annotated[
+        list[str] | None, typer.Option(help="Have the backlog in this source only; repeatable.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="mariadb or mysql.")] = "mariadb",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Measure and print latencies, and the speed of a drain where asked for."""
     if engine not in ("mariadb", "mysql"):
         raise typer.BadParameter(f"{engine} is neither mariadb nor mysql")
-    with stage(engine, on_disk=True) as made:
+    targets = all_targets() if all_sources else TARGETS
+    if wrong := {*(drain_source or ())} - {*targets}:
+        raise typer.BadParameter(f"{', '.join(sorted(wrong))}: not among {', '.join(targets)}")
+    with stage(engine, on_disk=True, sources=SOURCE_NAMES if all_sources else tuple(TARGETS)) as made:
         made.new_trail()
-        add_rows(made)
-        latencies = list(measure(made, [1000, 5000, 60000] if rate is None else rate, minutes, idle, rows))
+        add_rows(made, targets)
+        rates = [1000, 5000, 60000] if rate is None else rate
+        latencies = list(measure(made, targets, rates, minutes, idle, rows))
         if bulk:
-            latencies.append(measure_beside(made, bulk, rows))
-        drained = measure_drain(made, drain) if drain else None
+            latencies.append(measure_beside(made, targets, bulk, rows))
+        chosen = {source: targets[source] for source in drain_source or targets}
+        drained = measure_drain(made, chosen, drain) if drain else None
         versions = f"PostgreSQL {made.postgres.version()}, {engine} {made.mysql.version()}"
     if as_json:
         found = {"latencies": [asdict(row) for row in latencies], "drain": drained and asdict(drained)}
@@ -114,17 +136,21 @@ def main(
             f"backlog of {drained.events:,}: {drained.seconds:.0f} s, {drained.per_second:,.0f} events/s, "
             f"relay {drained.memory:.0f} MB"
         )
+        console.print(
+            f"bytes an event: {drained.queue_bytes:,.0f} in the queue, {drained.wal_bytes:,.0f} of WAL with the change "
+            f"itself, {drained.audit_bytes:,.0f} in the audit database"
+        )
     console.print(f"{versions}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
 
 
-def measure_beside(made: Stage, bulk: int, rows: int) -> Latency:
+def measure_beside(made: Stage, targets: Mapping[str, Target], bulk: int, rows: int) -> Latency:
     """Delays of the other sources' events while one transaction of many rows is delivered."""
-    others = [source for source in SOURCES if source != BULK_SOURCE]
+    others = {source: target for source, target in targets.items() if source != BULK_SOURCE}
     delivered = threading.Event()
 
     def go_on_writing() -> None:
         while not delivered.is_set():
-            write(made, BESIDE_BULK / 60, 10, rows, others)
+            write(made, others, BESIDE_BULK / 60, 10, rows)
 
     relay = made.relay()
     writer = threading.Thread(target=go_on_writing)
@@ -147,7 +173,9 @@ def measure_beside(made: Stage, bulk: int, rows: int) -> Latency:
     return latency(f"{BESIDE_BULK:,} a minute beside {bulk:,} rows ({ended - began:.0f} s)", beside, missing, usage)
 
 
-def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int, rows: int) -> Generator[Latency]:
+def measure(
+    made: Stage, targets: Mapping[str, Target], rates: Sequence[int], minutes: float, idle: int, rows: int
+) -> Generator[Latency]:
     relay = made.relay()
     try:
         wait_for_delivery(made)
@@ -161,7 +189,7 @@ def measure(made: Stage, rates: Sequence[int], minutes: float, idle: int, rows: 
         for rate in rates:
             usage = Usage(relay)
             with observed(made, usage.look) as observer:
-                write(made, rate / 60, minutes * 60, rows)
+                write(made, targets, rate / 60, minutes * 60, rows)
             yield latency(f"{rate:,} a minute", *observer.arrivals(), usage)
         if not relay.running:
             raise RuntimeError(relay.tail())
@@ -282,9 +310,9 @@ def observed(made: Stage, each_second: Callable[[], None]) -> Generator[Observer
         observer.end()
 
 
-def add_rows(made: Stage) -> None:
+def add_rows(made: Stage, targets: Mapping[str, Target] = TARGETS) -> None:
     """Rows to update."""
-    for source, target in TARGETS.items():
+    for source, target in targets.items():
         columns = [target.key, target.unique, *(column for column, _ in target.needed)]
         values = ", ".join(f"'{value}'" for _, value in target.needed)
         made.execute(
@@ -319,20 +347,20 @@ def transaction(target: Target, rows: int) -> str:
     return "\n".join([*chosen, first, "\\startpipeline", "BEGIN;", context, *updates, "COMMIT;", last, ""])
 
 
-def write(made: Stage, per_second: float, seconds: float, most_rows: int, sources: Sequence[str] = SOURCES) -> None:
+def write(made: Stage, targets: Mapping[str, Target], per_second: float, seconds: float, most_rows: int) -> None:
     """pgbench on each source at once, at a rate of events that does not depend on how fast anything is."""
     running: list[subprocess.Popen[str]] = []
     server = made.settings.source_primary("crm")
     sizes = range(1, most_rows + 1)
-    for source in sources:
-        target = TARGETS[source]
+    clients = max(1, CLIENTS // len(targets))
+    for source, target in targets.items():
         command: list[str | Path] = [binaries() / "pgbench", "-n", "-M", "prepared", "-T", f"{seconds:.0f}"]
         for rows in sizes:
             script = made.folder / f"{source}-{rows}.sql"
             script.write_text(transaction(target, rows))
             command += ["-f", script]
-        transactions = per_second / len(sources) / mean(sizes)
-        command += ["-R", str(transactions), "-c", "4", "-j", "1"]
+        transactions = per_second / len(targets) / mean(sizes)
+        command += ["-R", str(transactions), "-c", str(clients), "-j", "1"]
         environment = {
             "PATH": os.environ["PATH"],
             "PGHOST": server.host,
@@ -352,19 +380,24 @@ def write(made: Stage, per_second: float, seconds: float, most_rows: int, source
             raise RuntimeError(output)
 
 
-def measure_drain(made: Stage, events: int) -> Drain:
+def measure_drain(made: Stage, targets: Mapping[str, Target], events: int) -> Drain:
     """Write a backlog while no relay works, then start one."""
-    wanted = events // len(SOURCES)
-    writers = [threading.Thread(target=write_backlog, args=(made, source, wanted)) for source in SOURCES]
+    wanted = events // len(targets)
+    writers = [
+        threading.Thread(target=write_backlog, args=(made, source, target, wanted))
+        for source, target in targets.items()
+    ]
     before = delivered_events(made)
+    queue, wal, audit = queue_bytes(made), wal_bytes(made), audit_bytes(made)
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
+    queue, wal = queue_bytes(made) - queue, wal_bytes(made) - wal
     start = time.monotonic()
     relay = made.relay()
     usage = Usage(relay)
-    goal = before + wanted * len(SOURCES)
+    goal = before + wanted * len(targets)
     while (found := delivered_events(made)) < goal:
         usage.look()
         if not relay.running or time.monotonic() - start > CATCH_UP_SECONDS:
@@ -372,12 +405,34 @@ def measure_drain(made: Stage, events: int) -> Drain:
         time.sleep(0.2)
     seconds = time.monotonic() - start
     relay.stop()
-    return Drain(goal - before, seconds, (goal - before) / seconds, usage.memory)
+    events = goal - before
+    audit = audit_bytes(made) - audit
+    return Drain(events, seconds, events / seconds, usage.memory, queue / events, wal / events, audit / events)
 
 
-def write_backlog(made: Stage, source: str, events: int) -> None:
+def queue_bytes(made: Stage) -> int:
+    statement = "SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_partition_tree('audit.queue')"
+    return sum(asked(made, source, statement) for source in made.sources)
+
+
+def wal_bytes(made: Stage) -> int:
+    return asked(made, made.sources[0], "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+
+
+def audit_bytes(made: Stage) -> int:
+    return sum(path.stat().st_size for path in made.root.rglob(f"{made.settings.mysql_audit.database}/*.ibd"))
+
+
+def asked(made: Stage, source: str, statement: str) -> int:
+    """The one number that a statement answers."""
+    with made.session(source) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        ((found,),) = cursor.fetchall()
+    return found
+
+
+def write_backlog(made: Stage, source: str, target: Target, events: int) -> None:
     """Updates of one row, ten in a transaction."""
-    target = TARGETS[source]
     with made.session(source) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -393,12 +448,8 @@ def write_backlog(made: Stage, source: str, events: int) -> None:
 
 def wait_for_delivery(made: Stage, *sources: str) -> None:
     """Until the audit database holds every event of these sources' queues; by default, of all."""
-    sources = sources or SOURCES
-    queued = 0
-    for source in sources:
-        with made.session(source) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM audit.queue")
-            queued += sum(number for (number,) in cursor.fetchall())
+    sources = sources or made.sources
+    queued = sum(asked(made, source, "SELECT count(*) FROM audit.queue") for source in sources)
     deadline = time.monotonic() + CATCH_UP_SECONDS
     while (found := delivered_events(made, sources)) < queued:
         if time.monotonic() > deadline:
@@ -406,7 +457,8 @@ def wait_for_delivery(made: Stage, *sources: str) -> None:
         time.sleep(0.1)
 
 
-def delivered_events(made: Stage, sources: Sequence[str] = SOURCES) -> int:
+def delivered_events(made: Stage, sources: Sequence[str] = ()) -> int:
+    sources = sources or made.sources
     chosen = ", ".join("%s" for _ in sources)
     ((found,),) = made.audit(
         "SELECT COALESCE(SUM(event_count), 0) FROM audit_sequence_manager "

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.audit_delivery import Arrival, add_rows, observed, wait_for_delivery, write
 from genims_platform_tests.audit.faults.stage import Program, Stage, stage
+from genims_platform_tests.audit.faults.workload import TARGETS
 
 LATE_MS = 1000
 AFTERWARDS_SECONDS = 5
@@ -73,7 +74,7 @@ def main(
         options = ("--standby", "--seconds", f"{seconds:.0f}")
         first, since = made.relay(*options), time.time()
         wait_for_delivery(made)
-        load = threading.Thread(target=write, args=(made, rate / 60, runs * seconds, rows))
+        load = threading.Thread(target=write, args=(made, TARGETS, rate / 60, runs * seconds, rows))
         with observed(made, lambda: None) as observer:
             load.start()
             hand_overs = follow_each_other(made, first, since, options, runs, seconds - lead)

@@ -138,10 +138,11 @@ class Program:
 
 
 class Stage:
-    """Private servers with three captured sources and an audit database; `build` begins a new trail on them."""
+    """Private servers with captured sources and an audit database; `build` begins a new trail on them."""
 
-    def __init__(self, engine: Engine, *, on_disk: bool = False) -> None:
+    def __init__(self, engine: Engine, *, on_disk: bool = False, sources: Sequence[str] = SOURCES) -> None:
         """`on_disk`: where a commit costs what it costs, and with buffers for a load of hours, as in production."""
+        self.sources = tuple(sources)
         self.root = Path(tempfile.mkdtemp(prefix="genims-fault-", dir=None if on_disk else _place()))
         self.root.chmod(0o711)
         account = server_account()
@@ -182,7 +183,7 @@ class Stage:
             "PG_USER": USER,
             "PG_PASSWORD": self.postgres.password,
             **{f"MYSQL_AUDIT_{name}": value for name, value in address.items()},
-            **{f"PG_{source.upper()}_DB": f"genims_fault_{source}" for source in SOURCES},
+            **{f"PG_{source.upper()}_DB": f"genims_fault_{source}" for source in self.sources},
             "MYSQL_AUDIT_DB": "genims_fault_audit",
             "AUDIT_INSECURE": "1" if self.engine == "mariadb" else "0",
             "AUDIT_JOURNAL_DIR": str(self.folder / "journal"),
@@ -208,8 +209,8 @@ class Stage:
         self.broken = False
         settings = self.settings
         self._drop()
-        schema.create(settings, SOURCES)
-        for source in SOURCES:
+        schema.create(settings, self.sources)
+        for source in self.sources:
             install(settings, source)
             self._add_counters(source)
         database = audit_database(settings)
@@ -239,13 +240,13 @@ class Stage:
         with closing(open_ledger(settings, "writer")) as ledger:
             appender = Appender(ledger)
             ensure_genesis(appender)
-            for source in SOURCES:
+            for source in self.sources:
                 open_source(appender, settings.audit_relay(source), source)
 
     def _write_addresses(self, postgres_port: int, mysql_port: int) -> None:
         login = f"host=127.0.0.1 port={postgres_port} user={USER} password={self.postgres.password}"
         Addresses(
-            {source: f"{login} dbname={self.values[f'PG_{source.upper()}_DB']}" for source in SOURCES},
+            {source: f"{login} dbname={self.values[f'PG_{source.upper()}_DB']}" for source in self.sources},
             {
                 "host": "127.0.0.1",
                 "port": mysql_port,
@@ -263,7 +264,7 @@ class Stage:
         with closing(connect_postgres(self.postgres.port, self.postgres.password)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                for source in SOURCES:
+                for source in self.sources:
                     name = sql.Identifier(self.values[f"PG_{source.upper()}_DB"])
                     cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
         with closing(connect_mysql(self.mysql.port, self.mysql.password)) as connection, connection.cursor() as cursor:
@@ -285,8 +286,8 @@ class Stage:
         )
 
     def relay(self, *options: str, **environment: str) -> Program:
-        """The relay of the three sources."""
-        chosen = [part for source in SOURCES for part in ("--source", source)]
+        """The relay of its sources."""
+        chosen = [part for source in self.sources for part in ("--source", source)]
         return self.genims("audit", "relay", *chosen, *options, **environment)
 
     @contextmanager
@@ -455,11 +456,11 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def stage(engine: Engine, *, on_disk: bool = False) -> Generator[Stage]:
+def stage(engine: Engine, *, on_disk: bool = False, sources: Sequence[str] = SOURCES) -> Generator[Stage]:
     # The servers are detached, so a test session that is told to end must get the chance to stop them.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        made = Stage(engine, on_disk=on_disk)
+        made = Stage(engine, on_disk=on_disk, sources=sources)
         try:
             yield made
         finally:
