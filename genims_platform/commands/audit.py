@@ -26,11 +26,13 @@ from genims_platform.commands.audit_reconcile import reconcile
 from genims_platform.commands.audit_relay import relay
 from genims_platform.commands.audit_restore import restore
 from genims_platform.commands.audit_seal import seal
+from genims_platform.commands.audit_show import show
 from genims_platform.commands.audit_source import app as source_app
 from genims_platform.commands.audit_status import status
 from genims_platform.commands.audit_suspend import resume, suspend
 from genims_platform.commands.audit_trace import trace_row
 from genims_platform.commands.audit_verify import verify_trail
+from genims_platform.commands.audit_who import who
 from genims_platform.commands.console import (
     Exit,
     Json,
@@ -49,6 +51,8 @@ app.command()(relay)
 app.command()(status)
 app.command()(seal)
 app.command("trace")(trace_row)
+app.command()(who)
+app.command()(show)
 app.command("verify")(verify_trail)
 app.command()(reconcile)
 app.command()(restore)

@@ -16,10 +16,9 @@ from genims_platform.commands.console import (
     errors,
     friendly_errors,
     print_json,
+    shortened,
 )
 from genims_platform.settings import SOURCE_NAMES
-
-_SHOWN = 300
 
 
 def trace_row(
@@ -79,6 +78,4 @@ def _values(change: ValueChange) -> str:
 
 
 def _text(value: str | None) -> str:
-    if value is None:
-        return "nothing"
-    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}… ({len(value)} characters)"
+    return "nothing" if value is None else shortened(value)

@@ -19,6 +19,8 @@ from genims_platform.reporting.publish import NoSourceRowsError
 from genims_platform.settings import Settings, SettingsError, load_settings
 from genims_platform.sources.reader import SourceDriftError, SourceReadError
 
+_SHOWN = 300
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -80,6 +82,11 @@ def print_json(records: Sequence[Any] | Mapping[str, Any]) -> None:
     """Dataclass instances as a JSON array, or a mapping as an object, on standard output."""
     content = records if isinstance(records, Mapping) else [asdict(record) for record in records]
     console.print_json(json.dumps(content, default=str))
+
+
+def shortened(text: str) -> str:
+    """A text that is to fit into a few lines of a terminal."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
 def _fail(what: str, error: Exception, code: Exit) -> None:

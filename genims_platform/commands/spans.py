@@ -2,31 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from genims_platform.commands.console import UsageError
+from genims_platform.commands.instants import instant
 from genims_platform.reporting.periods import Hours, midnight
 from genims_platform.reporting.registry import reporting_tables
 from genims_platform.rolling_window import window_start
 
 _SUGGESTIONS = 3
-
-
-def instant(text: str) -> datetime:
-    """The naive UTC start of a day or hour; a time without a zone is UTC already."""
-    try:
-        given = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither a day (2026-11-22) nor an hour (2026-11-22T13:00)") from None
-    utc = given.astimezone(UTC).replace(tzinfo=None) if given.tzinfo else given
-    if utc != utc.replace(minute=0, second=0, microsecond=0):
-        also = f", that is {utc:%H:%M} UTC," if given.tzinfo else ""
-        raise typer.BadParameter(f"{text!r}{also} is not the start of an hour; hours are UTC and start at minute 0")
-    return utc
 
 
 From = Annotated[

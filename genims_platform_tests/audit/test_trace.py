@@ -2,50 +2,13 @@
 
 import json
 import secrets
-from dataclasses import replace
 
-import pytest
-from typer.testing import CliRunner, Result
-
-from genims_platform.audit.ledger.append import Ledger
-from genims_platform.audit.ledger.entries import Columns, Value
 from genims_platform.audit.trace import trace
-from genims_platform.cli import app
 from genims_platform.settings import Settings
-from genims_platform_tests.audit.ledger.chain import Chain, entry, needed
-from genims_platform_tests.audit.ledger.conftest import chain, ledger, ledger_settings, owner
+from genims_platform_tests.audit.ledger.chain import Chain
+from genims_platform_tests.audit.reading import chain, crm, happens, ledger, ledger_settings, owner, run
 
-__all__ = ["chain", "ledger", "ledger_settings", "owner"]  # fixtures
-
-WHO = {"user_id": "u.miller", "user_role": "controller", "db_user": "crm_app", "application_name": "portal"}
-
-
-@pytest.fixture
-def crm(ledger: Ledger, chain: Chain) -> Chain:
-    """The source crm after whatever other tests delivered."""
-    known = ledger.cursor("crm")
-    own = Chain(chain.ledger, "crm", known.span.tick_to if known else 0)
-    if known is None:
-        own.append("OPEN", [])
-    return own
-
-
-def happens(crm: Chain, operation: str, *changes: Columns, key: str, **about: Value) -> None:
-    where: Columns = {"table_name": "accounts", "primary_key_value": key, "operation_type": operation, "status": "OK"}
-    base = needed("data_change_audit") | {"chunk_no": 1, "chunk_count": 1, "reason_code": "R", "approval_id": "AP-1"}
-    details: list[tuple[str, Columns]] = [("data_change_audit", {**base, **change}) for change in changes]
-    plain = entry(details=details)
-    crm.append("STREAM", [replace(plain, ledger={**plain.ledger, **where, **WHO, **about})])
-
-
-def run(settings: Settings, *arguments: str) -> Result:
-    environment = {
-        "MYSQL_AUDIT_PORT": str(settings.mysql_audit_port),
-        "MYSQL_AUDIT_DB": settings.mysql_audit_db,
-        "MYSQL_AUDIT_AUDITOR_USER": settings.mysql_audit_auditor_user,
-        "MYSQL_AUDIT_AUDITOR_PASSWORD": settings.mysql_audit_auditor_password.get_secret_value(),
-    }
-    return CliRunner(env=environment).invoke(app, ["audit", "trace", *arguments], catch_exceptions=False)
+__all__ = ["chain", "crm", "ledger", "ledger_settings", "owner"]  # fixtures
 
 
 def test_a_row_has_a_history(crm: Chain, ledger_settings: Settings) -> None:
@@ -76,7 +39,7 @@ def test_a_row_has_a_history(crm: Chain, ledger_settings: Settings) -> None:
     assert (quarantined.status, quarantined.changes) == ("QUARANTINED", ())
     assert trace(ledger_settings, "crm", "accounts", key, 1) == [quarantined]
 
-    shown = run(ledger_settings, "crm.accounts", key)
+    shown = run(ledger_settings, "trace", "crm.accounts", key)
     assert shown.exit_code == 0
     lines = [line.partition("  ")[2] or line for line in shown.stdout.splitlines()]
     who = "u.miller (controller), as crm_app, with portal, reason R, approval AP-1"
@@ -90,7 +53,7 @@ def test_a_row_has_a_history(crm: Chain, ledger_settings: Settings) -> None:
         f"  notes: short → a{'b' * 299}… (401 characters)",
         f"#{quarantined.audit_sequence}  UPDATE by unknown user, as crm_app, with portal, QUARANTINED",
     ]
-    listed = json.loads(run(ledger_settings, "crm.accounts", key, "--json").stdout)["events"]
+    listed = json.loads(run(ledger_settings, "trace", "crm.accounts", key, "--json").stdout)["events"]
     assert [event["audit_sequence"] for event in listed] == [
         event.audit_sequence for event in (inserted, updated, quarantined)
     ]
@@ -98,8 +61,8 @@ def test_a_row_has_a_history(crm: Chain, ledger_settings: Settings) -> None:
 
 def test_a_row_without_history_and_a_wrong_name_are_told_apart(crm: Chain, ledger_settings: Settings) -> None:
     assert crm.source == "crm"
-    unknown = run(ledger_settings, "crm.accounts", "ACC-none")
+    unknown = run(ledger_settings, "trace", "crm.accounts", "ACC-none")
     assert (unknown.exit_code, unknown.stderr) == (1, "the audit trail knows nothing of crm.accounts ACC-none\n")
-    wrong = run(ledger_settings, "accounts", "ACC-1")
+    wrong = run(ledger_settings, "trace", "accounts", "ACC-1")
     assert wrong.exit_code == 2
     assert "expected is SOURCE.TABLE" in wrong.stderr
