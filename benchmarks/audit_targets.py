@@ -35,7 +35,9 @@ def _target(name: str, facts: Table) -> Target | None:
     unique = [key[0] for key in facts.unique]
     keys = {*facts.primary_key, *unique}
     texts = [column.name for column in facts.columns if _holds_text(column) and column.name not in keys]
-    numbers = [column.name for column in facts.columns if _holds_millions(column) and column.name not in keys]
+    # A row gets no number when it is inserted, for an update that changes nothing is no event.
+    free = (column for column in facts.columns if not column.not_null and column.name not in keys)
+    numbers = [column.name for column in free if _holds_millions(column)]
     single = all(len(key) == 1 and _holds_text(columns[key[0]]) for key in (facts.primary_key, *facts.unique))
     if not single or len(unique) > 1 or len(numbers) < 2 or len(texts) < 2:
         return None
