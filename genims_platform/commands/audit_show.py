@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from genims_platform.audit.event import Row, StoredEvent, ledger_row, stored_event
+from genims_platform.audit.event import EventRecord, Row, event_record, ledger_row
 from genims_platform.commands.console import (
     Exit,
     Json,
@@ -34,7 +34,7 @@ def show(
     with friendly_errors():
         settings = current_settings()
         try:
-            event = stored_event(settings, sequence)
+            event = event_record(settings, sequence)
         except LookupError as error:
             errors.print(escape(str(error)), highlight=False)
             raise typer.Exit(Exit.FINDINGS) from None
@@ -45,7 +45,7 @@ def show(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _record(event: StoredEvent) -> dict[str, Any]:
+def _record(event: EventRecord) -> dict[str, Any]:
     return {
         "audit_sequence": event.audit_sequence,
         "batch": _readable(event.batch),
@@ -58,7 +58,7 @@ def _readable(row: Row) -> dict[str, Any]:
     return {name: value.hex() if isinstance(value, bytes | bytearray) else value for name, value in row.items()}
 
 
-def _lines(event: StoredEvent) -> Iterator[str]:
+def _lines(event: EventRecord) -> Iterator[str]:
     batch, ledger = event.batch, ledger_row(event)
     if ledger is None:
         yield f"#{event.audit_sequence}  declared void, there is no such event"

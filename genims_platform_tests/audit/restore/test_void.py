@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from genims_platform.audit.event import ledger_row, stored_event
+from genims_platform.audit.event import event_record, ledger_row
 from genims_platform.audit.relay.journal import DatabaseSetBackError, read_journal
 from genims_platform.audit.restore.replay import replay, survey
 from genims_platform.audit.restore.standing import set_back
@@ -66,9 +66,9 @@ def test_without_a_journal(restorable: Restorable) -> None:
     checkpoint = restorable.seal()
     assert checkpoint is not None
     assert checkpoint.statement.batch_no > done.batch_no
-    void = stored_event(restorable.settings, done.first_sequence)
+    void = event_record(restorable.settings, done.first_sequence)
     assert (void.batch["batch_kind"], ledger_row(void)) == ("VOID", None)
-    covering = stored_event(restorable.settings, done.recorded_as).checkpoint
+    covering = event_record(restorable.settings, done.recorded_as).checkpoint
     assert covering is not None
     assert covering["checkpoint_no"] == checkpoint.statement.checkpoint_no
     # A trail that is shorter than a checkpoint of what was lost, and one that is longer.
