@@ -285,6 +285,8 @@ class Observer(threading.Thread):
 
 def latency(load: str, arrivals: Sequence[Arrival], missing: int, usage: Usage) -> Latency:
     found = sorted(arrival.delay for arrival in arrivals)
+    if not found:
+        raise RuntimeError(f"{load}: {missing} events were written and none arrived; take longer or a higher rate")
     return Latency(
         load,
         len(found) + missing,
