@@ -32,6 +32,7 @@ from genims_platform.audit.policy import AuditedTable
 from genims_platform.local.mysql import MariaDB, MySQL, connect_mysql
 from genims_platform.local.postgres import Postgres, connect_postgres
 from genims_platform.local.process import server_account, wait_until
+from genims_platform.local.process import stop as stop_server
 from genims_platform.local.server import USER, PrivateServer
 from genims_platform.local.servers import Engine
 from genims_platform.mysql.deploy import deploy
@@ -433,11 +434,12 @@ class Stage:
             return cast("list[tuple[Any, ...]]", cursor.fetchall())
 
     def close(self) -> None:
-        """End everything; nothing that was written is of use to anybody, so nothing is shut down."""
+        """End everything; nothing that was written is of use to anybody, so nothing is shut down cleanly."""
         self.stop_programs()
-        for server in (self.postgres, self.mysql):
-            if server.pid:
-                self._kill(server)
+        if self.mysql.pid:
+            self._kill(self.mysql)
+        # Killed, it would leave its shared memory behind for good.
+        stop_server(self.postgres.data, signal.SIGQUIT)
         shutil.rmtree(self.root, ignore_errors=True)
 
 
