@@ -27,9 +27,7 @@ def test_an_event_is_shown_with_all_of_its_rows(crm: Chain, owner: Database, led
 
     assert found["batch"]["batch_hash"] == batch.head.batch_hash.hex()
     assert found["batch"]["batch_no"] == batch.head.batch_no
-    as_text = json.loads(
-        json.dumps(rows, default=lambda value: value.hex() if isinstance(value, bytes) else str(value))
-    )
+    as_text = json.loads(json.dumps(rows, default=readable))
     assert {
         table: [{column: value for column, value in row.items() if value is not None} for row in shown]
         for table, shown in found["rows"].items()
